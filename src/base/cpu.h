@@ -1,0 +1,24 @@
+// Which instruction sets this process may use.
+//
+// Highway and oneDNN both pick their code at run time. The environment variable FOVEA_MAX_ISA=avx2 holds both below
+// AVX-512, so that the code that runs on smaller machines can be tested on larger ones. It is read once, before the
+// first kernel runs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fovea::base {
+
+enum class MaxIsa { kAny, kAvx2 };
+
+// The limit set by FOVEA_MAX_ISA; any value other than "avx2" (or none) means no limit.
+MaxIsa IsaLimit();
+
+// Names of the vector extensions this processor offers, e.g. {"sse4.2", "avx2", "fma", "f16c"}, for `fovea doctor`.
+std::vector<std::string> CpuFeatures();
+
+// Cores this process may run on (its affinity mask), at least 1.
+int AvailableCores();
+
+}  // namespace fovea::base

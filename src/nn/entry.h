@@ -1,0 +1,6 @@
+#pragma once
+#include <span>
+namespace fovea::models {
+struct Entry;
+std::span<const Entry* const> AllEntries();
+}
