@@ -1,0 +1,106 @@
+// A model: load once, then ask it about pictures from any number of threads.
+//
+//   fovea::Model model = fovea::Model::Load("efficientnet-lite2");
+//   for (const auto& labels : model.Classify(images, {.top_k = 5})) ...
+//
+// A model is immutable after loading and cheap to copy (copies share the weights).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fovea/image.h"
+
+namespace fovea {
+
+namespace runtime {
+class LoadedModel;
+}
+
+// One class and how likely the model holds it to be.
+struct Label {
+  std::string name;
+  int64_t index;  // position in the model's list of classes
+  float score;    // softmax probability, 0..1
+};
+
+struct ClassifyOptions {
+  int64_t top_k = 5;
+};
+
+// What the model sees in one picture, from one forward.
+struct Analysis {
+  std::vector<Label> labels;     // best first; empty when the model does not classify
+  std::vector<float> embedding;  // [D], L2-normalised
+};
+
+struct ModelInfo {
+  std::string name;          // as it was asked for, or the folder's name
+  std::string path;          // folder of the weights
+  std::string model_type;    // as in config.json
+  std::string fingerprint;   // changes whenever weights, config or preprocessing change; 32 hex digits
+  std::string licence;       // from the model card, "" when it states none
+  std::string input;         // how pictures are prepared, for people
+  int64_t parameters;        // number of trained values
+  int64_t memory_bytes;      // of the weights as held in memory
+  int64_t classes;           // 0 when it does not classify
+  int64_t embedding_dim;     // D, 0 when it embeds nothing
+  std::vector<std::string> capabilities;  // "classify", "embed_image", ...
+};
+
+class Model {
+ public:
+  // `name_or_path`: a folder in the Hugging Face layout (config.json, preprocessor_config.json, weights as *.safetensors or
+  // pytorch_model.bin), or the name of a bundled model, looked up in the folders of ModelSearchPath(). A path always wins. Throws kNotFound,
+  // kCorruptData, kUnimplemented (model_type or option), each naming file and cause.
+  static Model Load(const std::string& name_or_path);
+
+  const ModelInfo& info() const;
+
+  // For each picture the `top_k` best classes, best first. Throws kUnimplemented when the model has no classes.
+  std::vector<std::vector<Label>> Classify(std::span<const Image> images, const ClassifyOptions& options = {}) const;
+
+  // One L2-normalised vector of info().embedding_dim floats for each picture.
+  std::vector<std::vector<float>> EmbedImages(std::span<const Image> images) const;
+
+  // Labels and embedding from one forward. `options.top_k` = 0 skips the labels.
+  std::vector<Analysis> Analyze(std::span<const Image> images, const ClassifyOptions& options = {}) const;
+
+  // All class names, by index.
+  const std::vector<std::string>& class_names() const;
+
+  // Saves the weights and configuration as a folder in the Hugging Face layout; `type`: "f32", "bf16" or "f16".
+  void Save(const std::string& folder, const std::string& type) const;
+
+  const runtime::LoadedModel& impl() const { return *impl_; }
+
+ private:
+  explicit Model(std::shared_ptr<const runtime::LoadedModel> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const runtime::LoadedModel> impl_;
+};
+
+// Folders that are searched for a model's name, in order: FOVEA_MODELS (a colon-separated list), models/ beside or above the binary,
+// the user's data folder ($XDG_DATA_HOME/fovea/models), the system's (/usr/local/share/fovea/models, /usr/share/fovea/models).
+std::vector<std::string> ModelSearchPath();
+
+// One line for each model found on the search path.
+struct ModelListing {
+  std::string name;
+  std::string path;
+  std::string model_type;
+  std::string licence;
+  int64_t size_bytes;  // of all files
+};
+std::vector<ModelListing> ListModels();
+
+// The name used when none is given: "efficientnet-lite2".
+std::string DefaultModelName();
+
+// "0.1.0"
+const char* Version();
+
+}  // namespace fovea
