@@ -58,6 +58,30 @@ dnnl::memory::desc OneDnnDesc(const Tensor& tensor) {
   return dnnl::memory::desc(dims, OneDnnType(tensor.dtype()), strides);
 }
 
+bool ComputesBf16() {
+  static const bool computes = [] {
+    Engine();  // applies the limit first
+    return (static_cast<int>(dnnl::get_effective_cpu_isa()) & static_cast<int>(dnnl::cpu_isa::avx512_core)) ==
+           static_cast<int>(dnnl::cpu_isa::avx512_core);
+  }();
+  return computes;
+}
+
+void AppendActivation(Act act, dnnl::post_ops& post_ops) {
+  using dnnl::algorithm;
+  switch (act) {
+    case Act::kIdentity: return;
+    case Act::kRelu: return post_ops.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f);
+    case Act::kRelu6: return post_ops.append_eltwise(1.0f, algorithm::eltwise_clip, 0.0f, 6.0f);
+    case Act::kSilu: return post_ops.append_eltwise(1.0f, algorithm::eltwise_swish, 1.0f, 0.0f);
+    case Act::kQuickGelu: return post_ops.append_eltwise(1.0f, algorithm::eltwise_swish, 1.702f, 0.0f);
+    case Act::kGelu: return post_ops.append_eltwise(1.0f, algorithm::eltwise_gelu_erf, 0.0f, 0.0f);
+    case Act::kGeluTanh: return post_ops.append_eltwise(1.0f, algorithm::eltwise_gelu_tanh, 0.0f, 0.0f);
+    case Act::kSigmoid: return post_ops.append_eltwise(1.0f, algorithm::eltwise_logistic, 0.0f, 0.0f);
+    case Act::kTanh: return post_ops.append_eltwise(1.0f, algorithm::eltwise_tanh, 0.0f, 0.0f);
+  }
+}
+
 void FailOneDnn(const char* who, const dnnl::error& error) {
   const ErrorCode code = error.status == dnnl_out_of_memory   ? ErrorCode::kResourceExhausted
                          : error.status == dnnl_unimplemented ? ErrorCode::kUnimplemented

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/activation/activation.h"
 #include "tensor/tensor.h"
 
 namespace fovea::kernels {
@@ -46,6 +47,12 @@ dnnl::memory::data_type OneDnnType(DType dtype);
 
 // Sizes and strides of `tensor` as it lies in memory.
 dnnl::memory::desc OneDnnDesc(const Tensor& tensor);
+
+// Whether oneDNN computes in bf16 on this processor; where not, kernels convert to f32 on the way in and back.
+bool ComputesBf16();
+
+// Adds `act` to what a primitive does to its result; nothing for the identity.
+void AppendActivation(Act act, dnnl::post_ops& post_ops);
 
 // A oneDNN view of memory we own. oneDNN takes inputs as void* as well; it writes to destinations only.
 inline dnnl::memory OneDnnMemory(const dnnl::memory::desc& desc, const void* data) {
