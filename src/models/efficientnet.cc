@@ -223,6 +223,8 @@ struct EfficientNet {
     v("classifier", classifier);
   }
 
+  int64_t FeatureSize() const { return config.hidden_dim; }
+
   ImageOutputs EncodeImages(const Tensor& pixels) const {
     auto [B, Y, X, C] = pixels.Dims<4>("pixels");
     Conv2dGeometry stem_geometry{.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1};

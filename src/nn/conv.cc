@@ -8,12 +8,10 @@
 namespace fovea::nn {
 namespace {
 
-// The type a layer computes in, given the type its weight is stored in.
-DType ComputeType(DType stored) { return stored == DType::kF16 ? DType::kF32 : stored; }
-
-// Packed weights hold their geometry; a layer used with several (a picture of another size can need other padding) packs again.
-uint64_t GeometryVersion(const Conv2dGeometry& g) {
-  uint64_t hash = 0xCBF29CE484222325u;
+// Packed weights hold their geometry and the type they compute in; a layer used with several (a picture of another size can need other
+// padding) packs again.
+uint64_t UseVersion(const Conv2dGeometry& g, DType dtype) {
+  uint64_t hash = 0xCBF29CE484222325u + static_cast<uint64_t>(dtype);
   for (const int64_t part : {g.stride_y, g.stride_x, g.pad_top, g.pad_left, g.pad_bottom, g.pad_right, g.dilation_y, g.dilation_x}) {
     hash = (hash ^ static_cast<uint64_t>(part)) * 0x100000001B3u;
   }
@@ -22,22 +20,20 @@ uint64_t GeometryVersion(const Conv2dGeometry& g) {
 
 }  // namespace
 
-bool IsRecording() { return Tape::Active() != nullptr; }
-
 Conv2d::Conv2d(const Conv2dOptions& options)
     : weight(Parameter::Packed({options.out_channels, options.in_channels / options.groups, options.kernel_size, options.kernel_size})),
       bias(Shape{options.out_channels}), options_(options) {}
 
 Tensor Conv2d::operator()(const Tensor& x, Conv2dGeometry geometry, Act act) const {
   geometry.groups = options_.groups;
-  if (IsRecording()) {
+  if (Tape::Active() != nullptr) {
     const Tensor y = fovea::Conv2d(x, weight, options_.has_bias ? bias.value() : Tensor(), geometry);
     return act == Act::kIdentity ? y : Activate(y, act);
   }
-  const uint64_t version = weight.version() + bias.version() + GeometryVersion(geometry) + static_cast<uint64_t>(act);
+  const uint64_t version = weight.version() + bias.version() + UseVersion(geometry, x.dtype()) + static_cast<uint64_t>(act);
   const auto packed = packed_.Get(version, [&] {
-    const Tensor computed = weight.value().To(ComputeType(weight.value().dtype()));
-    return std::make_shared<const kernels::PackedConv2d>(computed, options_.has_bias ? bias.value() : Tensor(), geometry, act);
+    const Tensor bias_value = options_.has_bias ? bias.value().To(x.dtype()) : Tensor();
+    return std::make_shared<const kernels::PackedConv2d>(weight.value().To(x.dtype()), bias_value, geometry, act);
   });
   return fovea::Conv2d(x, *packed, weight.shape());
 }
@@ -74,18 +70,18 @@ ConvNormAct::ConvNormAct(const Conv2dOptions& options, const BatchNorm2d::Option
     : conv(options), norm(norm_options), act_(act) {}
 
 Tensor ConvNormAct::operator()(const Tensor& x, Conv2dGeometry geometry) const {
-  if (IsRecording()) {
+  if (Tape::Active() != nullptr) {
     const Tensor y = norm(conv(x, geometry));
     return act_ == Act::kIdentity ? y : Activate(y, act_);
   }
   geometry.groups = conv.options_.groups;
-  const uint64_t version = conv.weight.version() + conv.bias.version() + norm.version() + GeometryVersion(geometry);
-  const auto folded = folded_.Get(version, [&] { return Folded(geometry); });
+  const uint64_t version = conv.weight.version() + conv.bias.version() + norm.version() + UseVersion(geometry, x.dtype());
+  const auto folded = folded_.Get(version, [&] { return Folded(geometry, x.dtype()); });
   return fovea::Conv2d(x, *folded, conv.weight.shape());
 }
 
 // norm(conv(x)) = conv(x) * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + eps), per output channel.
-std::shared_ptr<const kernels::PackedConv2d> ConvNormAct::Folded(const Conv2dGeometry& geometry) const {
+std::shared_ptr<const kernels::PackedConv2d> ConvNormAct::Folded(const Conv2dGeometry& geometry, DType dtype) const {
   const Tensor gamma = norm.weight.value().To(DType::kF32), beta = norm.bias.value().To(DType::kF32);
   const Tensor mean = norm.running_mean.value().To(DType::kF32), variance = norm.running_var.value().To(DType::kF32);
   Tensor weight = conv.weight.value().To(DType::kF32).Clone();
@@ -98,7 +94,6 @@ std::shared_ptr<const kernels::PackedConv2d> ConvNormAct::Folded(const Conv2dGeo
     const float conv_bias = conv.options_.has_bias ? conv.bias.value().To(DType::kF32).data<float>()[o] : 0.0f;
     bias.mutable_data<float>()[o] = beta.data<float>()[o] + (conv_bias - mean.data<float>()[o]) * scale;
   }
-  const DType dtype = ComputeType(conv.weight.value().dtype());
   return std::make_shared<const kernels::PackedConv2d>(weight.To(dtype), bias.To(dtype), geometry, act_);
 }
 

@@ -1,4 +1,5 @@
-// Convolutional blocks: Conv2d, BatchNorm2d, and their combination with an activation.
+// Convolutional blocks: Conv2d, BatchNorm2d, and their combination with an activation. Under a tape they run operator by operator;
+// without one they use packed and folded copies of the weights.
 #pragma once
 
 #include "nn/derived.h"
@@ -6,9 +7,6 @@
 #include "ops/conv.h"
 
 namespace fovea::nn {
-
-// Whether anything needs to be recorded: then layers run operator by operator; otherwise they may use packed and folded weights.
-bool IsRecording();
 
 struct Conv2dOptions {
   int64_t in_channels, out_channels;
@@ -70,7 +68,7 @@ class ConvNormAct {
   BatchNorm2d norm;
 
  private:
-  std::shared_ptr<const kernels::PackedConv2d> Folded(const Conv2dGeometry& geometry) const;
+  std::shared_ptr<const kernels::PackedConv2d> Folded(const Conv2dGeometry& geometry, DType dtype) const;
 
   Act act_;
   Derived<kernels::PackedConv2d> folded_;

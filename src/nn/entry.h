@@ -32,6 +32,7 @@ class Model {
   virtual ~Model() = default;
   virtual void Visit(nn::Visitor& v) = 0;
   virtual bool CanEncodeImages() const { return false; }
+  virtual int64_t FeatureSize() const { return 0; }  // D of ImageOutputs::features
   virtual ImageOutputs EncodeImages(const Tensor& /*pixels*/) const { Fail(ErrorCode::kUnimplemented, "[model] it does not encode images"); }
 };
 
@@ -64,6 +65,13 @@ class ModelOf final : public Model {
 
   void Visit(nn::Visitor& v) override { net_.Visit(v); }
   bool CanEncodeImages() const override { return kEncodesImages; }
+  int64_t FeatureSize() const override {
+    if constexpr (kEncodesImages) {
+      return net_.FeatureSize();
+    } else {
+      return 0;
+    }
+  }
   ImageOutputs EncodeImages(const Tensor& pixels) const override {
     if constexpr (kEncodesImages) {
       return net_.EncodeImages(pixels);
