@@ -64,15 +64,6 @@ dnnl::memory::desc OneDnnDesc(const Tensor& tensor) {
   return dnnl::memory::desc(dims, OneDnnType(tensor.dtype()), strides);
 }
 
-bool ComputesBf16() {
-  static const bool computes = [] {
-    Engine();  // applies the limit first
-    return (static_cast<int>(dnnl::get_effective_cpu_isa()) & static_cast<int>(dnnl::cpu_isa::avx512_core)) ==
-           static_cast<int>(dnnl::cpu_isa::avx512_core);
-  }();
-  return computes;
-}
-
 void AppendActivation(Act act, dnnl::post_ops& post_ops) {
   using dnnl::algorithm;
   switch (act) {

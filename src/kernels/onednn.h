@@ -51,9 +51,6 @@ bool HasNativeBf16();
 // Sizes and strides of `tensor` as it lies in memory.
 dnnl::memory::desc OneDnnDesc(const Tensor& tensor);
 
-// Whether oneDNN computes in bf16 on this processor; where not, kernels convert to f32 on the way in and back.
-bool ComputesBf16();
-
 // Adds `act` to what a primitive does to its result; nothing for the identity.
 void AppendActivation(Act act, dnnl::post_ops& post_ops);
 

@@ -27,29 +27,14 @@ struct Problem {
   Act act;
 };
 
-dnnl::post_ops FusedActivation(Act act) {
-  using dnnl::algorithm;
-  dnnl::post_ops ops;
-  switch (act) {
-    case Act::kIdentity: break;
-    case Act::kRelu: ops.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f); break;
-    case Act::kRelu6: ops.append_eltwise(1.0f, algorithm::eltwise_clip, 0.0f, 6.0f); break;
-    case Act::kSilu: ops.append_eltwise(1.0f, algorithm::eltwise_swish, 1.0f, 0.0f); break;
-    case Act::kGelu: ops.append_eltwise(1.0f, algorithm::eltwise_gelu_erf, 0.0f, 0.0f); break;
-    case Act::kGeluTanh: ops.append_eltwise(1.0f, algorithm::eltwise_gelu_tanh, 0.0f, 0.0f); break;
-    case Act::kQuickGelu: ops.append_eltwise(1.0f, algorithm::eltwise_swish, 1.702f, 0.0f); break;
-    case Act::kSigmoid: ops.append_eltwise(1.0f, algorithm::eltwise_logistic, 0.0f, 0.0f); break;
-    case Act::kTanh: ops.append_eltwise(1.0f, algorithm::eltwise_tanh, 0.0f, 0.0f); break;
-  }
-  return ops;
-}
-
 dnnl::inner_product_forward::primitive_desc DescribeLinear(const Problem& p, const memory::desc& weight) {
   const memory::desc source({p.rows, p.in_features}, p.type, memory::format_tag::ab);
   const memory::desc result({p.rows, p.out_features}, p.type, memory::format_tag::ab);
   const memory::desc bias({p.out_features}, memory::data_type::f32, memory::format_tag::a);
   dnnl::primitive_attr attr = UserScratchpad();
-  attr.set_post_ops(FusedActivation(p.act));
+  dnnl::post_ops post_ops;
+  AppendActivation(p.act, post_ops);
+  attr.set_post_ops(post_ops);
   const auto kind = dnnl::prop_kind::forward_inference;
   const auto desc = p.has_bias ? dnnl::inner_product_forward::desc(kind, source, weight, bias, result)
                                : dnnl::inner_product_forward::desc(kind, source, weight, result);
