@@ -19,11 +19,14 @@ void CheckOperands(const Tensor& q, const Tensor& k, const Tensor& v) {
   const auto [B, H, T, E] = q.Dims<4>("attention: q");
   const auto [BK, K, S, EK] = k.Dims<4>("attention: k");
   const auto [BV, KV, SV, V] = v.Dims<4>("attention: v");
-  Require(BK == B && BV == B && EK == E && KV == K && SV == S && E > 0 && V > 0, "[attention] expected q [B,H,T,E], k [B,K,S,E], v [B,K,S,V], got shapes ",
-          q.shape(), ", ", k.shape(), " and ", v.shape());
-  Require(K > 0 && H % K == 0, "[attention] expected a number of query heads that is a multiple of the key heads, got ", H, " and ", K);
+  Require(BK == B && BV == B && EK == E && KV == K && SV == S && E > 0 && V > 0,
+          "[attention] expected q [B,H,T,E], k [B,K,S,E], v [B,K,S,V], got shapes ", q.shape(), ", ", k.shape(),
+          " and ", v.shape());
+  Require(K > 0 && H % K == 0, "[attention] expected a number of query heads that is a multiple of the key heads, got ",
+          H, " and ", K);
   Require((q.dtype() == DType::kF32 || q.dtype() == DType::kBF16) && k.dtype() == q.dtype() && v.dtype() == q.dtype(),
-          "[attention] expected q, k and v of one type, f32 or bf16, got ", q.dtype(), ", ", k.dtype(), " and ", v.dtype());
+          "[attention] expected q, k and v of one type, f32 or bf16, got ", q.dtype(), ", ", k.dtype(), " and ",
+          v.dtype());
 }
 
 kernels::AttentionOptions CheckedOptions(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
@@ -32,15 +35,16 @@ kernels::AttentionOptions CheckedOptions(const Tensor& q, const Tensor& k, const
   checked.is_causal = options.is_causal;
   if (options.bias.defined()) {
     const Shape scores = {q.dim(0), q.dim(1), q.dim(2), k.dim(2)};
-    Require(options.bias.dtype() == DType::kF32 || options.bias.dtype() == DType::kBF16, "[attention] expected a bias of type f32 or bf16, got ",
-            options.bias.dtype());
-    Require(BroadcastShapes(options.bias.shape(), scores, kWho) == scores, "[attention] expected a bias that broadcasts to ", scores, ", got shape ",
-            options.bias.shape());
+    Require(options.bias.dtype() == DType::kF32 || options.bias.dtype() == DType::kBF16,
+            "[attention] expected a bias of type f32 or bf16, got ", options.bias.dtype());
+    Require(BroadcastShapes(options.bias.shape(), scores, kWho) == scores,
+            "[attention] expected a bias that broadcasts to ", scores, ", got shape ", options.bias.shape());
     checked.bias = options.bias.To(DType::kF32).Expanded(scores);
   }
   if (options.key_mask.defined()) {
     Require(options.key_mask.dtype() == DType::kBool && options.key_mask.shape() == Shape({k.dim(0), k.dim(2)}),
-            "[attention] expected a key mask bool [", k.dim(0), ",", k.dim(2), "], got ", options.key_mask.dtype(), options.key_mask.shape());
+            "[attention] expected a key mask bool [", k.dim(0), ",", k.dim(2), "], got ", options.key_mask.dtype(),
+            options.key_mask.shape());
     checked.key_mask = options.key_mask.Contiguous();
   }
   return checked;
@@ -69,13 +73,19 @@ InputGradients AttentionVjp(const Saved& saved, const Tensor& dy, const Needs& n
 
 Tensor ScaledDotProductAttention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
   CheckOperands(q, k, v);
-  Saved saved{.q = WithDenseRows(q), .k = WithDenseRows(k), .v = WithDenseRows(v), .options = CheckedOptions(q, k, options),
-              .bias_shape = options.bias.shape(), .bias_dtype = options.bias.dtype()};
+  Saved saved{.q = WithDenseRows(q),
+              .k = WithDenseRows(k),
+              .v = WithDenseRows(v),
+              .options = CheckedOptions(q, k, options),
+              .bias_shape = options.bias.shape(),
+              .bias_dtype = options.bias.dtype()};
   const int heads_first[] = {0, 2, 1, 3};
-  saved.y = Tensor::Empty({q.dim(0), q.dim(2), q.dim(1), v.dim(3)}, q.dtype()).Permuted(heads_first);  // [B,H,T,V] lying as [B,T,H,V]
+  saved.y = Tensor::Empty({q.dim(0), q.dim(2), q.dim(1), v.dim(3)}, q.dtype())
+                .Permuted(heads_first);  // [B,H,T,V] lying as [B,T,H,V]
   if (Tape::Active() != nullptr) saved.logsumexp = Tensor::Empty({q.dim(0), q.dim(1), q.dim(2)});
   kernels::Attention(saved.q, saved.k, saved.v, saved.options, saved.y, saved.logsumexp);
-  return Record({&q, &k, &v, &options.bias}, saved.y, [saved](const Tensor& dy, const Needs& needs) { return AttentionVjp(saved, dy, needs); });
+  return Record({&q, &k, &v, &options.bias}, saved.y,
+                [saved](const Tensor& dy, const Needs& needs) { return AttentionVjp(saved, dy, needs); });
 }
 
 }  // namespace fovea

@@ -1,5 +1,6 @@
-// Attention's forward pass. Many queries: K^T and V are packed once per head, then each task takes a tile of queries over all tiles of keys. Few queries (a
-// decoding step): packing would cost more than the product, so that keys and values are read in place, one row after another.
+// Attention's forward pass. Many queries: K^T and V are packed once per head, then each task takes a tile of queries
+// over all tiles of keys. Few queries (a decoding step): packing would cost more than the product, so that keys and
+// values are read in place, one row after another.
 #include <cmath>
 
 #include "kernels/attention/attention.h"
@@ -16,7 +17,7 @@ namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kKeyTile = 192;   // a multiple of every panel width
-constexpr int64_t kFewQueries = 5;   // up to here packing does not pay
+constexpr int64_t kFewQueries = 5;  // up to here packing does not pay
 
 // Running softmax of one query.
 struct Running {
@@ -26,7 +27,8 @@ struct Running {
   float LogSumExp() const { return sum == 0.0f ? kHidden : largest + std::log(sum); }
 };
 
-// Turns `count` scores (a multiple of the vector length) into exp(score - largest), and rescales what was summed up under a smaller maximum.
+// Turns `count` scores (a multiple of the vector length) into exp(score - largest), and rescales what was summed up
+// under a smaller maximum.
 HWY_INLINE void SoftmaxStep(float* scores, int64_t count, Running& running, float* result, int64_t result_size) {
   const TagF32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -43,7 +45,8 @@ HWY_INLINE void SoftmaxStep(float* scores, int64_t count, Running& running, floa
   if (largest != running.largest && running.sum != 0.0f) {
     const float factor = std::exp(running.largest - largest);
     running.sum *= factor;
-    for (int64_t i = 0; i < result_size; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, result + i), hn::Set(d, factor)), d, result + i);
+    for (int64_t i = 0; i < result_size; i += lanes)
+      hn::StoreU(hn::Mul(hn::LoadU(d, result + i), hn::Set(d, factor)), d, result + i);
   }
   running.largest = largest;
   running.sum += hn::GetLane(hn::SumOfLanes(d, sum));
@@ -52,7 +55,8 @@ HWY_INLINE void SoftmaxStep(float* scores, int64_t count, Running& running, floa
 template <typename T>
 void StoreRow(const float* result, float factor, int64_t size, T* to) {
   const TagF32 d;
-  ForEachVector(size, [&](auto io, int64_t at) { io.Store(hn::Mul(io.Load(result + at), hn::Set(d, factor)), to + at); });
+  ForEachVector(size,
+                [&](auto io, int64_t at) { io.Store(hn::Mul(io.Load(result + at), hn::Set(d, factor)), to + at); });
 }
 
 // Everything one call works on.
@@ -72,15 +76,18 @@ struct Call {
 struct TileScratch {
   Tensor queries, scores, result;
   explicit TileScratch(const Sizes& n)
-      : queries(Tensor::Empty({kQueryTile, n.E})), scores(Tensor::Empty({kQueryTile, kKeyTile})),
+      : queries(Tensor::Empty({kQueryTile, n.E})),
+        scores(Tensor::Empty({kQueryTile, kKeyTile})),
         result(Tensor::Empty({kQueryTile, RoundUp(n.V, PanelWidth())})) {}
 };
 
 template <typename T>
-void AttendTile(const Call& call, const Panels& keys, const Panels& values, int64_t b, int64_t h, int64_t t, const TileScratch& scratch) {
+void AttendTile(const Call& call, const Panels& keys, const Panels& values, int64_t b, int64_t h, int64_t t,
+                const TileScratch& scratch) {
   const Sizes& n = call.n;
   const int64_t rows = std::min(kQueryTile, n.T - t), width = PanelWidth(), result_size = scratch.result.dim(1);
-  const int64_t key_end = n.VisibleKeys(t + rows, call.options.is_causal), lanes = static_cast<int64_t>(hn::Lanes(TagF32()));
+  const int64_t key_end = n.VisibleKeys(t + rows, call.options.is_causal),
+                lanes = static_cast<int64_t>(hn::Lanes(TagF32()));
   float* queries = scratch.queries.template mutable_data<float>();
   float* scores = scratch.scores.template mutable_data<float>();
   float* result = scratch.result.template mutable_data<float>();
@@ -92,12 +99,14 @@ void AttendTile(const Call& call, const Panels& keys, const Panels& values, int6
     const float* key_panels = keys.At(b, n.KeyHead(h)) + s / width * keys.panel_stride;
     Product<false>({queries, n.E, 1}, rows, key_panels, panels, keys.panel_stride, n.E, scores, kKeyTile);
     for (int64_t r = 0; r < rows; ++r) {
-      const int64_t visible = std::min(count, n.VisibleKeys(t + r + 1, call.options.is_causal) - s), padded = RoundUp(count, lanes);
+      const int64_t visible = std::min(count, n.VisibleKeys(t + r + 1, call.options.is_causal) - s),
+                    padded = RoundUp(count, lanes);
       call.masks.Apply(b, h, t + r, s, visible, padded, scores + r * kKeyTile);
       SoftmaxStep(scores + r * kKeyTile, padded, running[r], result + r * result_size, result_size);
     }
     const float* value_panels = values.At(b, n.KeyHead(h)) + s * width;
-    Product<true>({scores, kKeyTile, 1}, rows, value_panels, result_size / width, values.panel_stride, count, result, result_size);
+    Product<true>({scores, kKeyTile, 1}, rows, value_panels, result_size / width, values.panel_stride, count, result,
+                  result_size);
   }
   for (int64_t r = 0; r < rows; ++r) {
     StoreRow(result + r * result_size, running[r].Inverse(), n.V, Row<T>(call.y, b, h, t + r));
@@ -125,7 +134,9 @@ void DotRows(const float* query, const T* keys, int64_t stride, int64_t count, i
   const TagF32 d;
   for (int64_t i = 0; i < count; ++i) {
     VecF32 sum = hn::Zero(d);
-    ForEachVector(size, [&](auto io, int64_t at) { sum = hn::MulAdd(io.Load(query + at), io.Load(keys + i * stride + at), sum); });
+    ForEachVector(size, [&](auto io, int64_t at) {
+      sum = hn::MulAdd(io.Load(query + at), io.Load(keys + i * stride + at), sum);
+    });
     scores[i] = hn::GetLane(hn::SumOfLanes(d, sum));
   }
 }
@@ -136,7 +147,8 @@ void AddRows(const float* weights, const T* values, int64_t stride, int64_t coun
   const TagF32 d;
   ForEachVector(size, [&](auto io, int64_t at) {
     VecF32 sum = io.Load(result + at);
-    for (int64_t i = 0; i < count; ++i) sum = hn::MulAdd(hn::Set(d, weights[i]), io.Load(values + i * stride + at), sum);
+    for (int64_t i = 0; i < count; ++i)
+      sum = hn::MulAdd(hn::Set(d, weights[i]), io.Load(values + i * stride + at), sum);
     io.Store(sum, result + at);
   });
 }
@@ -170,7 +182,8 @@ void AttendFewQueries(const Call& call) {
   });
 }
 
-void AttentionForward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y, Tensor& logsumexp) {
+void AttentionForward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y,
+                      Tensor& logsumexp) {
   const Call call{q, k, v, options, y, logsumexp, Sizes(q, k, v), Masks(options)};
   WithElementType(q, [&](auto element) {
     using T = decltype(element);
@@ -191,7 +204,8 @@ namespace fovea::kernels {
 
 HWY_EXPORT(AttentionForward);
 
-void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y, Tensor& logsumexp) {
+void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y,
+               Tensor& logsumexp) {
   FOVEA_DISPATCH(AttentionForward)(q, k, v, options, y, logsumexp);
 }
 

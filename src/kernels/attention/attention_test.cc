@@ -25,8 +25,9 @@ struct Case {
   bool is_causal = false, has_bias = false, has_mask = false, is_permuted = false;
 
   std::string Name() const {
-    return base::StrCat("B", B, " H", H, " K", K, " T", T, " S", S, " E", E, " V", V, " ", dtype, is_causal ? " causal" : "", has_bias ? " bias" : "",
-                        has_mask ? " mask" : "", is_permuted ? " permuted" : "");
+    return base::StrCat("B", B, " H", H, " K", K, " T", T, " S", S, " E", E, " V", V, " ", dtype,
+                        is_causal ? " causal" : "", has_bias ? " bias" : "", has_mask ? " mask" : "",
+                        is_permuted ? " permuted" : "");
   }
 };
 
@@ -42,7 +43,11 @@ Tensor Heads(const Case& c, int64_t heads, int64_t rows, int64_t size, uint64_t 
 }
 
 Problem MakeProblem(const Case& c) {
-  Problem p{Heads(c, c.H, c.T, c.E, 1), Heads(c, c.K, c.S, c.E, 2), Heads(c, c.K, c.S, c.V, 3), Heads(c, c.H, c.T, c.V, 4), {}};
+  Problem p{Heads(c, c.H, c.T, c.E, 1),
+            Heads(c, c.K, c.S, c.E, 2),
+            Heads(c, c.K, c.S, c.V, 3),
+            Heads(c, c.H, c.T, c.V, 4),
+            {}};
   p.options.scale = 1.0f / std::sqrt(static_cast<float>(c.E));
   p.options.is_causal = c.is_causal;
   if (c.has_bias) {
@@ -73,7 +78,8 @@ void Check(const Case& c) {
   ExpectClose(total, expected_total, 1e-4f, "logsumexp " + c.Name());
 
   const auto gradients = [&] {
-    return AttentionGradients{Tensor::Full({c.B, c.H, c.T, c.E}, NAN, c.dtype), Tensor::Full({c.B, c.K, c.S, c.E}, NAN, c.dtype),
+    return AttentionGradients{Tensor::Full({c.B, c.H, c.T, c.E}, NAN, c.dtype),
+                              Tensor::Full({c.B, c.K, c.S, c.E}, NAN, c.dtype),
                               Tensor::Full({c.B, c.K, c.S, c.V}, NAN, c.dtype),
                               c.has_bias ? Tensor::Full({c.B, c.H, c.T, c.S}, NAN) : Tensor()};
   };
@@ -106,8 +112,18 @@ TEST(Attention, MasksBiasGroupsLayoutsAndTypes) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (int flags = 0; flags < 16; ++flags) {
       for (const int64_t rows : {2, 50}) {
-        Check({.B = 2, .H = 4, .K = 2, .T = rows, .S = 67, .E = 20, .V = 20, .dtype = dtype, .is_causal = (flags & 1) != 0, .has_bias = (flags & 2) != 0,
-               .has_mask = (flags & 4) != 0, .is_permuted = (flags & 8) != 0});
+        Check({.B = 2,
+               .H = 4,
+               .K = 2,
+               .T = rows,
+               .S = 67,
+               .E = 20,
+               .V = 20,
+               .dtype = dtype,
+               .is_causal = (flags & 1) != 0,
+               .has_bias = (flags & 2) != 0,
+               .has_mask = (flags & 4) != 0,
+               .is_permuted = (flags & 8) != 0});
       }
     }
   }

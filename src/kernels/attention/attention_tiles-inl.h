@@ -1,9 +1,10 @@
-// The pieces that attention's forward and backward are built from: operands packed for the registers, one small matrix product, and the
-// scores of a tile. Compiled once per instruction set, see kernels/simd_io.h.
+// The pieces that attention's forward and backward are built from: operands packed for the registers, one small matrix
+// product, and the scores of a tile. Compiled once per instruction set, see kernels/simd_io.h.
 //
-// Product computes c += a b for a few rows of a at a time. b is in panels: kPanelVectors vectors of one step side by side, then those of the next step, so that it
-// is read in one stream whatever the stride of the original; a is read element by element with two free strides, so that it may be a
-// transposed tile. Scalable vectors (SVE, RVV) cannot be held in arrays and are not supported here.
+// Product computes c += a b for a few rows of a at a time. b is in panels: kPanelVectors vectors of one step side by
+// side, then those of the next step, so that it is read in one stream whatever the stride of the original; a is read
+// element by element with two free strides, so that it may be a transposed tile. Scalable vectors (SVE, RVV) cannot be
+// held in arrays and are not supported here.
 #if defined(FOVEA_KERNELS_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_KERNELS_ATTENTION_TILES_INL_H_
 #undef FOVEA_KERNELS_ATTENTION_TILES_INL_H_
@@ -44,7 +45,9 @@ struct Sizes {
       : B(q.dim(0)), H(q.dim(1)), T(q.dim(2)), E(q.dim(3)), K(k.dim(1)), S(k.dim(2)), V(v.dim(3)) {}
   int64_t KeyHead(int64_t h) const { return h / (H / K); }
   // Keys that queries before `t_end` may see.
-  int64_t VisibleKeys(int64_t t_end, bool is_causal) const { return is_causal ? std::clamp<int64_t>(t_end + S - T, 0, S) : S; }
+  int64_t VisibleKeys(int64_t t_end, bool is_causal) const {
+    return is_causal ? std::clamp<int64_t>(t_end + S - T, 0, S) : S;
+  }
 };
 
 // Row t of head h of picture b of x [B,H,T,E].
@@ -119,7 +122,9 @@ void LoadTile(const Tensor& x, int64_t b, int64_t h, int64_t t, int64_t count, f
   const TagF32 d;
   for (int64_t r = 0; r < count; ++r) {
     const T* from = Row<const T>(x, b, h, t + r);
-    ForEachVector(depth, [&](auto io, int64_t at) { io.Store(hn::Mul(io.Load(from + at), hn::Set(d, factor)), tile + r * depth + at); });
+    ForEachVector(depth, [&](auto io, int64_t at) {
+      io.Store(hn::Mul(io.Load(from + at), hn::Set(d, factor)), tile + r * depth + at);
+    });
   }
   std::fill(tile + count * depth, tile + RoundUp(count, kRows) * depth, 0.0f);
 }
@@ -132,7 +137,8 @@ struct Strided {
 
 // kRows rows of c, one panel wide.
 template <bool kAdd>
-HWY_INLINE void MultiplyPanel(Strided a, const float* HWY_RESTRICT b, int64_t steps, float* HWY_RESTRICT c, int64_t c_row) {
+HWY_INLINE void MultiplyPanel(Strided a, const float* HWY_RESTRICT b, int64_t steps, float* HWY_RESTRICT c,
+                              int64_t c_row) {
   const TagF32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VecF32 left[kRows], right[kRows];
@@ -161,10 +167,12 @@ HWY_INLINE void MultiplyPanel(Strided a, const float* HWY_RESTRICT b, int64_t st
 
 // c [rows, panels * width] = or += a [rows, steps] b. Writes whole groups of kRows rows and whole panels.
 template <bool kAdd>
-void Product(const Strided& a, int64_t rows, const float* b, int64_t panels, int64_t panel_stride, int64_t steps, float* c, int64_t c_row) {
+void Product(const Strided& a, int64_t rows, const float* b, int64_t panels, int64_t panel_stride, int64_t steps,
+             float* c, int64_t c_row) {
   for (int64_t panel = 0; panel < panels; ++panel) {
     for (int64_t r = 0; r < rows; r += kRows) {
-      MultiplyPanel<kAdd>({a.data + r * a.row, a.row, a.step}, b + panel * panel_stride, steps, c + r * c_row + panel * PanelWidth(), c_row);
+      MultiplyPanel<kAdd>({a.data + r * a.row, a.row, a.step}, b + panel * panel_stride, steps,
+                          c + r * c_row + panel * PanelWidth(), c_row);
     }
   }
 }
@@ -177,7 +185,8 @@ struct Masks {
   Masks(const AttentionOptions& options) : bias(options.bias) {
     if (!options.key_mask.defined()) return;
     hidden = Tensor::Empty(options.key_mask.shape());
-    for (int64_t i = 0; i < hidden.numel(); ++i) hidden.mutable_data<float>()[i] = options.key_mask.data<bool>()[i] ? 0.0f : kHidden;
+    for (int64_t i = 0; i < hidden.numel(); ++i)
+      hidden.mutable_data<float>()[i] = options.key_mask.data<bool>()[i] ? 0.0f : kHidden;
   }
 
   // Completes the scores of keys [s, s + count) of query (b,h,t). Those from `visible` on, up to `padded`, become -inf.
@@ -186,21 +195,25 @@ struct Masks {
     if (bias.defined()) {
       const float* from = Row<const float>(bias, b, h, t) + s * bias.strides()[3];
       if (bias.strides()[3] == 1) {
-        ForEachVector(visible, [&](auto io, int64_t at) { io.Store(hn::Add(io.Load(scores + at), io.Load(from + at)), scores + at); });
+        ForEachVector(visible, [&](auto io, int64_t at) {
+          io.Store(hn::Add(io.Load(scores + at), io.Load(from + at)), scores + at);
+        });
       } else {
         for (int64_t i = 0; i < visible; ++i) scores[i] += from[i * bias.strides()[3]];
       }
     }
     if (hidden.defined()) {
       const float* from = hidden.data<float>() + b * hidden.shape()[1] + s;
-      ForEachVector(visible, [&](auto io, int64_t at) { io.Store(hn::Add(io.Load(scores + at), io.Load(from + at)), scores + at); });
+      ForEachVector(visible, [&](auto io, int64_t at) {
+        io.Store(hn::Add(io.Load(scores + at), io.Load(from + at)), scores + at);
+      });
     }
     std::fill(scores + visible, scores + padded, kHidden);
   }
 };
 
-// The order in which tiles are handed out: first, last, second, last but one, ... With a causal mask late queries cost more than early ones; this way
-// every run of tiles costs about the same.
+// The order in which tiles are handed out: first, last, second, last but one, ... With a causal mask late queries cost
+// more than early ones; this way every run of tiles costs about the same.
 HWY_INLINE int64_t BalancedTile(int64_t i, int64_t tiles) { return i % 2 == 0 ? i / 2 : tiles - 1 - i / 2; }
 
 }  // namespace fovea::kernels::HWY_NAMESPACE
