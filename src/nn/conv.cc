@@ -53,7 +53,8 @@ Tensor BatchNorm2d::operator()(const Tensor& x) const {
     running_var.MarkChanged();
     if (num_batches_tracked.has_value()) ++*num_batches_tracked.value().mutable_data<int64_t>();
   }
-  return BatchNorm(x, weight, bias, running_mean, running_var, {.eps = options_.eps, .momentum = options_.momentum});
+  return BatchNorm(x, {.gamma = weight, .beta = bias, .running_mean = running_mean, .running_variance = running_var},
+                   {.eps = options_.eps, .momentum = options_.momentum});
 }
 
 void BatchNorm2d::Visit(Visitor& v) {
