@@ -1,6 +1,8 @@
-// Reading integers and pieces out of untrusted bytes: every step is checked against the end, every error names the file.
+// Reading integers and pieces out of untrusted bytes: every step is checked against the end, every error names the
+// file.
 //
-// Also the one place that decides whether a tensor may point into the file (aligned, and somebody owns the bytes) or must be copied.
+// Also the one place that decides whether a tensor may point into the file (aligned, and somebody owns the bytes) or
+// must be copied.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +19,8 @@
 
 namespace fovea::formats {
 
-static_assert(std::endian::native == std::endian::little, "the formats of this room are little endian and read in place");
+static_assert(std::endian::native == std::endian::little,
+              "the formats of this room are little endian and read in place");
 
 // The little-endian integer or float at `data`, which may have any alignment.
 template <typename T>
@@ -37,15 +40,16 @@ class ByteCursor {
   // `who` and `source` must outlive the cursor; `source` is printable.
   ByteCursor(std::span<const uint8_t> bytes, const char* who, const std::string& source, size_t at = 0)
       : bytes_(bytes), who_(who), source_(source), at_(at) {
-    RequireData(at <= bytes.size(), "[", who, "] ", source, " is cut short: expected data at byte ", at, ", got only ", bytes.size());
+    RequireData(at <= bytes.size(), "[", who, "] ", source, " is cut short: expected data at byte ", at, ", got only ",
+                bytes.size());
   }
 
   size_t at() const { return at_; }
   size_t remaining() const { return bytes_.size() - at_; }
 
   std::span<const uint8_t> Take(uint64_t count) {
-    RequireData(count <= remaining(), "[", who_, "] ", source_, " is cut short: expected ", count, " bytes at byte ", at_, ", got only ",
-                remaining());
+    RequireData(count <= remaining(), "[", who_, "] ", source_, " is cut short: expected ", count, " bytes at byte ",
+                at_, ", got only ", remaining());
     const auto piece = bytes_.subspan(at_, count);
     at_ += count;
     return piece;
@@ -74,12 +78,16 @@ class ByteCursor {
   size_t at_;
 };
 
-// A contiguous tensor over `bytes` (exactly shape.numel() items): borrowed when aligned for its type and `owner` is given, else
-// copied. Booleans other than 0 and 1 are refused, since reading one is undefined; errors start with "[who] WHAT".
-Tensor TensorFromBytes(std::span<const uint8_t> bytes, const Shape& shape, DType dtype, const std::shared_ptr<const void>& owner,
-                       const char* who, std::string_view what);
+// A contiguous tensor over `bytes` (exactly shape.numel() items): borrowed when aligned for its type and `owner` is
+// given, else copied. Booleans other than 0 and 1 are refused, since reading one as a C++ bool is undefined; errors
+// start with "[who] WHAT".
+Tensor TensorFromBytes(std::span<const uint8_t> bytes, const Shape& shape, DType dtype,
+                       const std::shared_ptr<const void>& owner, const char* who, std::string_view what);
 
-// The shape of `dims` when it has at most 8 dimensions, none negative, and fewer than 2^48 elements; else kCorruptData.
+// Refuses, as kCorruptData, bytes other than 0 and 1 in a boolean tensor; nothing for other types.
+void CheckBooleans(std::span<const uint8_t> bytes, DType dtype, const char* who, std::string_view what);
+
+// The shape of `dims` when it has at most 8 dimensions, none negative, and at most 2^48 elements; else kCorruptData.
 Shape CheckedShape(std::span<const int64_t> dims, const char* who, std::string_view what);
 
 }  // namespace fovea::formats

@@ -46,7 +46,8 @@ TEST(Checkpoint, JoinsShards) {
   Write(folder.File("s1.safetensors"), {kA});
   Write(folder.File("s2.safetensors"), {kB});
   const std::string index = folder.File("model.safetensors.index.json");
-  base::WriteTextFileAtomically(index, R"({"metadata": {"total_size": 8}, "weight_map": {"b": "s2.safetensors", "a": "s1.safetensors"}})");
+  base::WriteTextFileAtomically(
+      index, R"({"metadata": {"total_size": 8}, "weight_map": {"b": "s2.safetensors", "a": "s1.safetensors"}})");
   for (const std::string& path : {folder.path(), index}) {
     const auto tensors = ReadCheckpoint(path);
     ASSERT_EQ(tensors.size(), 2u);
@@ -64,7 +65,8 @@ TEST(Checkpoint, JoinsShards) {
 TEST(Checkpoint, ShardsStayBesideTheirIndex) {
   const testing::TemporaryFolder folder;
   const std::string index = folder.File("model.safetensors.index.json");
-  for (const std::string shard : {R"("../x.safetensors")", R"("/etc/passwd")", R"("sub/x")", R"("..")", R"("a\u0000b")", R"("")", "3", "{}"}) {
+  for (const std::string shard :
+       {R"("../x.safetensors")", R"("/etc/passwd")", R"("sub/x")", R"("..")", R"("a\u0000b")", R"("")", "3", "{}"}) {
     base::WriteTextFileAtomically(index, R"({"weight_map": {"a": )" + shard + "}}");
     EXPECT_NE(Message(index).find("beside it"), std::string::npos) << shard;
   }

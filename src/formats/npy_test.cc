@@ -92,9 +92,11 @@ TEST(Npy, RefusesMalformedFiles) {
       {"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", 8},
       {"{'descr': '<f4", 8},
   };
-  for (const auto& [header, data_bytes] : files) EXPECT_THROW(ParseNpy(FileOf(header, data_bytes), "bad"), Error) << header;
+  for (const auto& [header, data_bytes] : files)
+    EXPECT_THROW(ParseNpy(FileOf(header, data_bytes), "bad"), Error) << header;
   const std::vector<uint8_t> whole = FileOf(good, 8);
-  for (size_t size = 0; size < whole.size(); ++size) EXPECT_THROW(ParseNpy(std::span(whole).first(size), "cut"), Error) << size;
+  for (size_t size = 0; size < whole.size(); ++size)
+    EXPECT_THROW(ParseNpy(std::span(whole).first(size), "cut"), Error) << size;
   std::vector<uint8_t> version = whole;
   version[6] = 4;
   EXPECT_THROW(ParseNpy(version, "version"), Error);

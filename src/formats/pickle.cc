@@ -13,12 +13,50 @@ constexpr int64_t kMaxOpcodes = 4'000'000;  // about 100,000 tensors; bounds mem
 
 // https://github.com/python/cpython/blob/v3.11.0/Lib/pickle.py#L107
 enum Opcode : uint8_t {
-  kMark = '(', kStop = '.', kPop = '0', kPopMark = '1', kDup = '2', kBinFloat = 'G', kBinInt = 'J', kBinInt1 = 'K', kBinInt2 = 'M', kNone = 'N',
-  kBinPersId = 'Q', kReduce = 'R', kBinString = 'T', kShortBinString = 'U', kBinUnicode = 'X', kAppend = 'a', kBuild = 'b', kGlobal = 'c',
-  kDict = 'd', kEmptyDict = '}', kAppends = 'e', kBinGet = 'h', kInst = 'i', kLongBinGet = 'j', kList = 'l', kEmptyList = ']', kBinPut = 'q',
-  kLongBinPut = 'r', kSetItem = 's', kTuple = 't', kEmptyTuple = ')', kSetItems = 'u', kProto = 0x80, kTuple1 = 0x85, kTuple2 = 0x86,
-  kTuple3 = 0x87, kNewTrue = 0x88, kNewFalse = 0x89, kLong1 = 0x8A, kShortBinUnicode = 0x8C, kBinUnicode8 = 0x8D, kStackGlobal = 0x93,
-  kMemoize = 0x94, kFrame = 0x95,
+  kMark = '(',
+  kStop = '.',
+  kPop = '0',
+  kPopMark = '1',
+  kDup = '2',
+  kBinFloat = 'G',
+  kBinInt = 'J',
+  kBinInt1 = 'K',
+  kBinInt2 = 'M',
+  kNone = 'N',
+  kBinPersId = 'Q',
+  kReduce = 'R',
+  kBinString = 'T',
+  kShortBinString = 'U',
+  kBinUnicode = 'X',
+  kAppend = 'a',
+  kBuild = 'b',
+  kGlobal = 'c',
+  kDict = 'd',
+  kEmptyDict = '}',
+  kAppends = 'e',
+  kBinGet = 'h',
+  kInst = 'i',
+  kLongBinGet = 'j',
+  kList = 'l',
+  kEmptyList = ']',
+  kBinPut = 'q',
+  kLongBinPut = 'r',
+  kSetItem = 's',
+  kTuple = 't',
+  kEmptyTuple = ')',
+  kSetItems = 'u',
+  kProto = 0x80,
+  kTuple1 = 0x85,
+  kTuple2 = 0x86,
+  kTuple3 = 0x87,
+  kNewTrue = 0x88,
+  kNewFalse = 0x89,
+  kLong1 = 0x8A,
+  kShortBinUnicode = 0x8C,
+  kBinUnicode8 = 0x8D,
+  kStackGlobal = 0x93,
+  kMemoize = 0x94,
+  kFrame = 0x95,
 };
 
 struct OpcodeName {
@@ -26,30 +64,37 @@ struct OpcodeName {
   const char* name;
 };
 // Opcodes that are refused and worth a name in the error: they call, import or make instances.
-constexpr OpcodeName kRefused[] = {{'o', "OBJ"}, {'P', "PERSID"}, {0x81, "NEWOBJ"}, {0x82, "EXT1"}, {0x83, "EXT2"}, {0x84, "EXT4"},
-                                   {0x92, "NEWOBJ_EX"}, {'B', "BINBYTES"}, {'C', "SHORT_BINBYTES"}, {0x8F, "EMPTY_SET"}, {0x96, "BYTEARRAY8"},
-                                   {0x97, "NEXT_BUFFER"}, {'I', "INT"}, {'L', "LONG"}, {'S', "STRING"}, {'V', "UNICODE"}, {'F', "FLOAT"}};
+constexpr OpcodeName kRefused[] = {
+    {'o', "OBJ"},         {'P', "PERSID"},       {0x81, "NEWOBJ"},  {0x82, "EXT1"},          {0x83, "EXT2"},
+    {0x84, "EXT4"},       {0x92, "NEWOBJ_EX"},   {'B', "BINBYTES"}, {'C', "SHORT_BINBYTES"}, {0x8F, "EMPTY_SET"},
+    {0x96, "BYTEARRAY8"}, {0x97, "NEXT_BUFFER"}, {'I', "INT"},      {'L', "LONG"},           {'S', "STRING"},
+    {'V', "UNICODE"},     {'F', "FLOAT"}};
 
 }  // namespace
 
-// Runs one pickle. Each opcode adds at most one value to the arena and one to the stack, so both stay below kMaxOpcodes.
+// Runs one pickle. Each opcode adds at most one value to the arena and one to the stack, so both stay below
+// kMaxOpcodes.
 class PickleMachine {
  public:
   PickleMachine(std::span<const uint8_t> bytes, const std::string& source, std::span<const std::string_view> allowed)
       : cursor_(bytes, "pth", source), source_(source), allowed_(allowed) {}
 
   Pickle Run() {
-    RequireData(cursor_.remaining() >= 2 && cursor_.Read<uint8_t>() == kProto, "[pth] ", source_, ": expected a binary pickle at its start");
+    RequireData(cursor_.remaining() >= 2 && cursor_.Read<uint8_t>() == kProto, "[pth] ", source_,
+                ": expected a binary pickle at its start");
     const int protocol = cursor_.Read<uint8_t>();
-    if (protocol < 2 || protocol > 5) Fail(ErrorCode::kUnimplemented, "[pth] ", source_, ": expected pickle protocol 2 to 5, got ", protocol);
+    if (protocol < 2 || protocol > 5)
+      Fail(ErrorCode::kUnimplemented, "[pth] ", source_, ": expected pickle protocol 2 to 5, got ", protocol);
     for (int64_t step = 0;; ++step) {
-      if (step >= kMaxOpcodes) Fail(ErrorCode::kResourceExhausted, "[pth] ", source_, " has a pickle of more than ", kMaxOpcodes, " opcodes");
+      if (step >= kMaxOpcodes)
+        Fail(ErrorCode::kResourceExhausted, "[pth] ", source_, " has a pickle of more than ", kMaxOpcodes, " opcodes");
       const uint8_t opcode = cursor_.Read<uint8_t>();
       if (opcode == kStop) break;
       if (!RunScalar(opcode) && !RunContainer(opcode) && !RunMemoOrCall(opcode)) FailOpcode(opcode);
     }
     out_.root_ = Pop();
-    RequireData(stack_.empty() && marks_.empty(), "[pth] ", source_, ": the pickle leaves ", stack_.size(), " values behind");
+    RequireData(stack_.empty() && marks_.empty(), "[pth] ", source_, ": the pickle leaves ", stack_.size(),
+                " values behind");
     out_.size_bytes_ = cursor_.at();
     return std::move(out_);
   }
@@ -66,7 +111,8 @@ class PickleMachine {
       case kBinInt1: return Push({.kind = Kind::kInt, .integer = cursor_.Read<uint8_t>()});
       case kBinInt2: return Push({.kind = Kind::kInt, .integer = cursor_.Read<uint16_t>()});
       case kLong1: return PushLong(cursor_.TakeText(cursor_.Read<uint8_t>()));
-      case kBinFloat: return Push({.kind = Kind::kFloat, .real = std::bit_cast<double>(__builtin_bswap64(cursor_.Read<uint64_t>()))});
+      case kBinFloat:
+        return Push({.kind = Kind::kFloat, .real = std::bit_cast<double>(__builtin_bswap64(cursor_.Read<uint64_t>()))});
       case kShortBinString:
       case kShortBinUnicode: return PushString(cursor_.Read<uint8_t>());
       case kBinString:
@@ -81,8 +127,10 @@ class PickleMachine {
       case kMark: marks_.push_back(stack_.size()); return true;
       case kPop:
         // As in Python, POP on an empty frame takes the mark away.
-        if (!marks_.empty() && marks_.back() == stack_.size()) marks_.pop_back();
-        else Pop();
+        if (!marks_.empty() && marks_.back() == stack_.size())
+          marks_.pop_back();
+        else
+          Pop();
         return true;
       case kPopMark: PopToMark(); return true;
       case kDup: return Push(Top());
@@ -121,7 +169,8 @@ class PickleMachine {
       }
       case kStackGlobal: {
         const std::vector<PickleValue> names = PopLast(2);
-        RequireData(names[0].kind == Kind::kString && names[1].kind == Kind::kString, "[pth] ", source_, ": expected the name of a global as text");
+        RequireData(names[0].kind == Kind::kString && names[1].kind == Kind::kString, "[pth] ", source_,
+                    ": expected the name of a global as text");
         return PushGlobal(out_.Text(names[0]), out_.Text(names[1]));
       }
       case kReduce: return Reduce();
@@ -130,7 +179,8 @@ class PickleMachine {
         out_.persistent_.push_back(Top());
         return true;
       case kBuild: {
-        // Attributes of an object: the order of a dictionary's keys, or remarks such as "_metadata". Nothing that a tensor needs.
+        // Attributes of an object: the order of a dictionary's keys, or remarks such as "_metadata". Nothing that a
+        // tensor needs.
         Pop();
         RequireData(Top().kind == Kind::kDict, "[pth] ", source_, ": expected attributes only on dictionaries");
         return true;
@@ -178,7 +228,8 @@ class PickleMachine {
 
   bool PushFromMemo(uint32_t index) {
     const auto found = memo_.find(index);
-    RequireData(found != memo_.end(), "[pth] ", source_, ": the pickle reads memo ", index, ", which was never written");
+    RequireData(found != memo_.end(), "[pth] ", source_, ": the pickle reads memo ", index,
+                ", which was never written");
     return Push(found->second);
   }
 
@@ -191,7 +242,8 @@ class PickleMachine {
     std::vector<PickleValue> items;
     const auto arguments = out_.Items(call[1]);
     if (!arguments.empty()) {  // one list of pairs
-      RequireData(arguments.size() == 1 && arguments[0].kind == Kind::kList, "[pth] ", source_, ": expected OrderedDict of a list of pairs");
+      RequireData(arguments.size() == 1 && arguments[0].kind == Kind::kList, "[pth] ", source_,
+                  ": expected OrderedDict of a list of pairs");
       for (const PickleValue& pair : out_.Items(arguments[0])) {
         const bool is_pair = (pair.kind == Kind::kList || pair.kind == Kind::kTuple) && out_.Items(pair).size() == 2;
         RequireData(is_pair, "[pth] ", source_, ": expected OrderedDict of a list of pairs");
@@ -206,14 +258,16 @@ class PickleMachine {
 
   bool Extend(Kind kind, const std::vector<PickleValue>& items) {
     const PickleValue target = Top();
-    RequireData(target.kind == kind, "[pth] ", source_, ": expected a ", kind == Kind::kList ? "list" : "dictionary", " to add items to");
+    RequireData(target.kind == kind, "[pth] ", source_, ": expected a ", kind == Kind::kList ? "list" : "dictionary",
+                " to add items to");
     auto& all = out_.containers_[target.index];
     all.insert(all.end(), items.begin(), items.end());
     return true;
   }
 
   PickleValue Top() const {
-    RequireData(stack_.size() > Floor(), "[pth] ", source_, ": the pickle reads below its stack at byte ", cursor_.at());
+    RequireData(stack_.size() > Floor(), "[pth] ", source_, ": the pickle reads below its stack at byte ",
+                cursor_.at());
     return stack_.back();
   }
   PickleValue Pop() {
@@ -222,7 +276,8 @@ class PickleMachine {
     return value;
   }
   std::vector<PickleValue> PopLast(size_t count) {
-    RequireData(stack_.size() - Floor() >= count, "[pth] ", source_, ": the pickle reads below its stack at byte ", cursor_.at());
+    RequireData(stack_.size() - Floor() >= count, "[pth] ", source_, ": the pickle reads below its stack at byte ",
+                cursor_.at());
     std::vector<PickleValue> items(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
     stack_.resize(stack_.size() - count);
     return items;
@@ -234,7 +289,8 @@ class PickleMachine {
     return items;
   }
   std::vector<PickleValue> CheckPairs(std::vector<PickleValue> items) const {
-    RequireData(items.size() % 2 == 0, "[pth] ", source_, ": expected pairs of key and value, got ", items.size(), " values");
+    RequireData(items.size() % 2 == 0, "[pth] ", source_, ": expected pairs of key and value, got ", items.size(),
+                " values");
     return items;
   }
   // Values below the last mark belong to an outer construct.
@@ -245,8 +301,8 @@ class PickleMachine {
     for (const OpcodeName& refused : kRefused) {
       if (refused.opcode == opcode) name = refused.name;
     }
-    Fail(ErrorCode::kUnimplemented, "[pth] ", source_, " uses the pickle opcode ", static_cast<int>(opcode), " (", name, ") at byte ",
-         cursor_.at() - 1, ", which is not allowed");
+    Fail(ErrorCode::kUnimplemented, "[pth] ", source_, " uses the pickle opcode ", static_cast<int>(opcode), " (", name,
+         ") at byte ", cursor_.at() - 1, ", which is not allowed");
   }
 
   ByteCursor cursor_;
@@ -259,7 +315,8 @@ class PickleMachine {
   size_t copied_ = 0;
 };
 
-Pickle Pickle::Parse(std::span<const uint8_t> bytes, const std::string& source, std::span<const std::string_view> allowed) {
+Pickle Pickle::Parse(std::span<const uint8_t> bytes, const std::string& source,
+                     std::span<const std::string_view> allowed) {
   return PickleMachine(bytes, source, allowed).Run();
 }
 

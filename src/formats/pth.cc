@@ -18,30 +18,87 @@ constexpr int kMaxDepth = 64;
 constexpr int64_t kMaxVisits = 1'000'000;      // values looked at while walking; shared values count each time
 constexpr int64_t kMaxNameBytes = 64 << 20;    // of all names together
 constexpr int64_t kMaxCopiedBytes = 64 << 20;  // of strided views, beyond four times the file
-constexpr uint8_t kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};  // first pickle of the old layout, LONG1
-constexpr int64_t kProtocolVersion = 1001;  // second pickle of the old layout
+constexpr uint8_t kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9,
+                              0x20, 0x6a, 0xa8, 0x50, 0x19};  // first pickle of the old layout, LONG1
+constexpr int64_t kProtocolVersion = 1001;                    // second pickle of the old layout
 
-constexpr std::string_view kAllowed[] = {
-    "collections.OrderedDict", "torch.Size", "torch.device", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_tensor_v3", "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
-    "torch.FloatStorage", "torch.HalfStorage", "torch.BFloat16Storage", "torch.DoubleStorage", "torch.LongStorage", "torch.IntStorage",
-    "torch.ShortStorage", "torch.CharStorage", "torch.ByteStorage", "torch.BoolStorage", "torch.storage.UntypedStorage",
-    "torch.cuda.FloatStorage", "torch.cuda.HalfStorage", "torch.cuda.BFloat16Storage", "torch.cuda.DoubleStorage", "torch.cuda.LongStorage",
-    "torch.cuda.IntStorage", "torch.cuda.ShortStorage", "torch.cuda.CharStorage", "torch.cuda.ByteStorage", "torch.cuda.BoolStorage",
-    "torch.float32", "torch.float16", "torch.bfloat16", "torch.float64", "torch.int64", "torch.int32", "torch.int16", "torch.int8",
-    "torch.uint8", "torch.bool"};
+constexpr std::string_view kAllowed[] = {"collections.OrderedDict",
+                                         "torch.Size",
+                                         "torch.device",
+                                         "torch._utils._rebuild_tensor",
+                                         "torch._utils._rebuild_tensor_v2",
+                                         "torch._utils._rebuild_tensor_v3",
+                                         "torch._utils._rebuild_parameter",
+                                         "torch._utils._rebuild_parameter_with_state",
+                                         "torch.FloatStorage",
+                                         "torch.HalfStorage",
+                                         "torch.BFloat16Storage",
+                                         "torch.DoubleStorage",
+                                         "torch.LongStorage",
+                                         "torch.IntStorage",
+                                         "torch.ShortStorage",
+                                         "torch.CharStorage",
+                                         "torch.ByteStorage",
+                                         "torch.BoolStorage",
+                                         "torch.storage.UntypedStorage",
+                                         "torch.cuda.FloatStorage",
+                                         "torch.cuda.HalfStorage",
+                                         "torch.cuda.BFloat16Storage",
+                                         "torch.cuda.DoubleStorage",
+                                         "torch.cuda.LongStorage",
+                                         "torch.cuda.IntStorage",
+                                         "torch.cuda.ShortStorage",
+                                         "torch.cuda.CharStorage",
+                                         "torch.cuda.ByteStorage",
+                                         "torch.cuda.BoolStorage",
+                                         "torch.float32",
+                                         "torch.float16",
+                                         "torch.bfloat16",
+                                         "torch.float64",
+                                         "torch.int64",
+                                         "torch.int32",
+                                         "torch.int16",
+                                         "torch.int8",
+                                         "torch.uint8",
+                                         "torch.bool"};
 
 struct TypeName {
   std::string_view storage, dtype;
   DType type;
 };
-constexpr TypeName kTypes[] = {
-    {"FloatStorage", "float32", DType::kF32}, {"HalfStorage", "float16", DType::kF16}, {"BFloat16Storage", "bfloat16", DType::kBF16},
-    {"DoubleStorage", "float64", DType::kF64}, {"LongStorage", "int64", DType::kI64}, {"IntStorage", "int32", DType::kI32},
-    {"ShortStorage", "int16", DType::kI16}, {"CharStorage", "int8", DType::kI8}, {"ByteStorage", "uint8", DType::kU8},
-    {"BoolStorage", "bool", DType::kBool}, {"UntypedStorage", "", DType::kU8}};
+constexpr TypeName kTypes[] = {{"FloatStorage", "float32", DType::kF32},
+                               {"HalfStorage", "float16", DType::kF16},
+                               {"BFloat16Storage", "bfloat16", DType::kBF16},
+                               {"DoubleStorage", "float64", DType::kF64},
+                               {"LongStorage", "int64", DType::kI64},
+                               {"IntStorage", "int32", DType::kI32},
+                               {"ShortStorage", "int16", DType::kI16},
+                               {"CharStorage", "int8", DType::kI8},
+                               {"ByteStorage", "uint8", DType::kU8},
+                               {"BoolStorage", "bool", DType::kBool},
+                               {"UntypedStorage", "", DType::kU8}};
 
 std::string Shown(std::string_view name) { return base::PrintableUtf8(name.substr(0, 200)); }
+
+// Copies the items of a strided view, which may be misaligned, into dense rows. T has the size of an item.
+template <typename T>
+void Gather(const uint8_t* from, const Shape& shape, std::span<const int64_t> strides, uint8_t* to) {
+  const int inner_axis = shape.rank() - 1;
+  const int64_t inner = shape[inner_axis], step = strides[inner_axis] * static_cast<int64_t>(sizeof(T));
+  std::array<int64_t, Shape::kMaxRank> at{};
+  int64_t row = 0;  // first item of the current row
+  for (int64_t done = 0; done < shape.numel(); done += inner) {
+    const uint8_t* item = from + row * static_cast<int64_t>(sizeof(T));
+    for (int64_t i = 0; i < inner; ++i)
+      std::memcpy(to + (done + i) * static_cast<int64_t>(sizeof(T)), item + i * step, sizeof(T));
+    for (int axis = inner_axis - 1; axis >= 0; --axis) {
+      row += strides[axis];
+      if (++at[axis] < shape[axis]) break;
+      row -= strides[axis] * shape[axis];
+      at[axis] = 0;
+    }
+  }
+}
 
 // What a persistent identifier says about a storage.
 struct StorageId {
@@ -55,7 +112,9 @@ struct StorageId {
 class Checkpoint {
  public:
   Checkpoint(std::span<const uint8_t> bytes, const std::string& source, std::shared_ptr<const void> owner)
-      : bytes_(bytes), source_(source), owner_(std::move(owner)),
+      : bytes_(bytes),
+        source_(source),
+        owner_(std::move(owner)),
         copy_budget_(kMaxCopiedBytes + 4 * static_cast<int64_t>(bytes.size())) {}
 
   void OpenZip();
@@ -69,21 +128,24 @@ class Checkpoint {
   PickleValue Select(const std::string& path) const;
   Tensor BuildTensor(PickleValue call, const std::string& what, int depth);
   Tensor Rebuild(std::string_view callee, std::span<const PickleValue> arguments, const std::string& what);
-  Tensor CopyView(std::span<const uint8_t> storage, const Shape& shape, const std::vector<int64_t>& strides, DType dtype, const std::string& what);
+  Tensor CopyView(std::span<const uint8_t> storage, const Shape& shape, const std::vector<int64_t>& strides,
+                  DType dtype, const std::string& what);
 
   StorageId ReadStorageId(PickleValue persistent) const;
   std::optional<DType> TypeOfGlobal(PickleValue value, bool is_storage) const;
   int64_t ReadInt(PickleValue value, const std::string& what) const;
   std::vector<int64_t> ReadInts(PickleValue value, const std::string& what) const;
   std::string KeyText(PickleValue key) const;
-  void Check(bool condition, std::string_view problem) const { RequireData(condition, "[pth] ", source_, ": ", problem); }
+  void Check(bool condition, std::string_view problem) const {
+    RequireData(condition, "[pth] ", source_, ": ", problem);
+  }
 
   std::span<const uint8_t> bytes_;
   const std::string& source_;
   std::shared_ptr<const void> owner_;
   Pickle pickle_;
   std::unordered_map<std::string_view, std::span<const uint8_t>> storages_;  // by key
-  std::unordered_map<uint32_t, Tensor> built_;                               // by call, so that a shared tensor stays shared
+  std::unordered_map<uint32_t, Tensor> built_;  // by call, so that a shared tensor stays shared
   std::vector<NamedTensor> tensors_;
   std::unordered_set<std::string> names_;
   int64_t visits_ = 0, name_bytes_ = 0;
@@ -94,7 +156,8 @@ void Checkpoint::OpenZip() {
   const ZipDirectory zip = ZipDirectory::Parse(bytes_, source_);
   const ZipMember* pickle = nullptr;
   for (const ZipMember& member : zip.members()) {
-    const bool is_pickle = member.name.ends_with("/data.pkl") && std::count(member.name.begin(), member.name.end(), '/') == 1;
+    const bool is_pickle =
+        member.name.ends_with("/data.pkl") && std::count(member.name.begin(), member.name.end(), '/') == 1;
     if (!is_pickle) continue;
     Check(pickle == nullptr, "expected one data.pkl, got several");
     pickle = &member;
@@ -103,17 +166,19 @@ void Checkpoint::OpenZip() {
   const std::string prefix(pickle->name.substr(0, pickle->name.size() - std::string_view("data.pkl").size()));
   const ZipMember* order = zip.Find(prefix + "byteorder");
   if (order != nullptr && AsText(order->bytes) != "little") {
-    Fail(ErrorCode::kUnimplemented, "[pth] ", source_, " was saved in byte order \"", Shown(AsText(order->bytes)), "\", only little is read");
+    Fail(ErrorCode::kUnimplemented, "[pth] ", source_, " was saved in byte order \"", Shown(AsText(order->bytes)),
+         "\", only little is read");
   }
   pickle_ = Pickle::Parse(pickle->bytes, source_, kAllowed);
   Check(pickle_.size_bytes() == pickle->bytes.size(), "data follows the end of data.pkl");
   for (const PickleValue& persistent : pickle_.persistent()) {
     const StorageId id = ReadStorageId(persistent);
     const ZipMember* member = zip.Find(prefix + "data/" + std::string(id.key));
-    RequireData(member != nullptr, "[pth] ", source_, ": expected a member ", Shown(prefix), "data/", Shown(id.key), ", got none");
+    RequireData(member != nullptr, "[pth] ", source_, ": expected a member ", Shown(prefix), "data/", Shown(id.key),
+                ", got none");
     const auto declared_bytes = static_cast<uint64_t>(id.numel) * static_cast<uint64_t>(ItemSize(id.dtype));
-    RequireData(member->bytes.size() == declared_bytes, "[pth] ", source_, ": expected ", declared_bytes, " bytes in storage ", Shown(id.key),
-                ", got ", member->bytes.size());
+    RequireData(member->bytes.size() == declared_bytes, "[pth] ", source_, ": expected ", declared_bytes,
+                " bytes in storage ", Shown(id.key), ", got ", member->bytes.size());
     storages_.emplace(id.key, member->bytes);
   }
 }
@@ -129,14 +194,16 @@ void Checkpoint::OpenLegacy() {
   const bool is_magic = magic.root().kind == Kind::kBigInt && magic.Text(magic.root()) == AsText(kMagic);
   Check(is_magic, "expected a checkpoint of torch.save (a zip archive or its magic number), got another pickle");
   const Pickle version = next();
-  Check(version.root().kind == Kind::kInt && version.root().integer == kProtocolVersion, "expected protocol version 1001");
+  Check(version.root().kind == Kind::kInt && version.root().integer == kProtocolVersion,
+        "expected protocol version 1001");
   const Pickle system = next();
   Check(system.root().kind == Kind::kDict, "expected a dictionary about the system that saved it");
   const auto facts = system.Items(system.root());
   for (size_t i = 0; i + 1 < facts.size(); i += 2) {
     const bool is_order = facts[i].kind == Kind::kString && system.Text(facts[i]) == "little_endian";
     if (is_order && facts[i + 1].integer == 0) {
-      Fail(ErrorCode::kUnimplemented, "[pth] ", source_, " was saved on a big-endian machine, only little endian is read");
+      Fail(ErrorCode::kUnimplemented, "[pth] ", source_,
+           " was saved on a big-endian machine, only little endian is read");
     }
   }
   pickle_ = next();
@@ -166,8 +233,8 @@ StorageId Checkpoint::ReadStorageId(PickleValue persistent) const {
   const PickleValue value = pickle_.Items(persistent)[0];
   Check(value.kind == Kind::kTuple, "expected a tuple that describes a storage");
   const auto items = pickle_.Items(value);
-  const bool is_storage = (items.size() == 5 || items.size() == 6) && items[0].kind == Kind::kString && pickle_.Text(items[0]) == "storage" &&
-                          items[2].kind == Kind::kString;
+  const bool is_storage = (items.size() == 5 || items.size() == 6) && items[0].kind == Kind::kString &&
+                          pickle_.Text(items[0]) == "storage" && items[2].kind == Kind::kString;
   Check(is_storage, "expected ('storage', type, key, location, size) as the description of a storage");
   const std::optional<DType> dtype = TypeOfGlobal(items[1], /*is_storage=*/true);
   Check(dtype.has_value(), "expected the type of a storage");
@@ -175,10 +242,12 @@ StorageId Checkpoint::ReadStorageId(PickleValue persistent) const {
   Check(numel >= 0 && numel <= INT64_MAX / 8, "expected a storage with a size that fits a file");
   StorageId id{pickle_.Text(items[2]), *dtype, numel, 0, numel};
   if (items.size() == 6 && items[5].kind != Kind::kNone) {
-    Check(items[5].kind == Kind::kTuple && pickle_.Items(items[5]).size() == 3, "expected (key, offset, size) for a part of a storage");
+    Check(items[5].kind == Kind::kTuple && pickle_.Items(items[5]).size() == 3,
+          "expected (key, offset, size) for a part of a storage");
     id.view_offset = ReadInt(pickle_.Items(items[5])[1], "the offset of a part");
     id.view_numel = ReadInt(pickle_.Items(items[5])[2], "the size of a part");
-    const bool is_inside = id.view_offset >= 0 && id.view_offset <= numel && id.view_numel >= 0 && id.view_numel <= numel - id.view_offset;
+    const bool is_inside =
+        id.view_offset >= 0 && id.view_offset <= numel && id.view_numel >= 0 && id.view_numel <= numel - id.view_offset;
     Check(is_inside, "expected a part of a storage inside it");
   }
   return id;
@@ -206,10 +275,11 @@ std::vector<int64_t> Checkpoint::ReadInts(PickleValue value, const std::string& 
     Check(arguments.size() == 1, "expected torch.Size of a tuple");
     value = arguments[0];
   }
-  RequireData(value.kind == Kind::kTuple || value.kind == Kind::kList, "[pth] ", source_, ": expected a tuple of integers for ", what);
+  RequireData(value.kind == Kind::kTuple || value.kind == Kind::kList, "[pth] ", source_,
+              ": expected a tuple of integers for ", what);
   const auto items = pickle_.Items(value);
-  RequireData(items.size() <= Shape::kMaxRank, "[pth] ", source_, ": expected at most ", Shape::kMaxRank, " dimensions for ", what, ", got ",
-              items.size());
+  RequireData(items.size() <= Shape::kMaxRank, "[pth] ", source_, ": expected at most ", Shape::kMaxRank,
+              " dimensions for ", what, ", got ", items.size());
   std::vector<int64_t> integers;
   for (const PickleValue& item : items) integers.push_back(ReadInt(item, what));
   return integers;
@@ -246,8 +316,8 @@ std::vector<NamedTensor> Checkpoint::Collect(const std::string& select) {
 void Checkpoint::Walk(PickleValue value, const std::string& name, int depth) {
   name_bytes_ += static_cast<int64_t>(name.size());
   if (depth > kMaxDepth || ++visits_ > kMaxVisits || name_bytes_ > kMaxNameBytes) {
-    Fail(ErrorCode::kResourceExhausted, "[pth] ", source_, " is nested deeper than ", kMaxDepth, ", holds more than ", kMaxVisits,
-         " values or more than ", kMaxNameBytes, " bytes of names");
+    Fail(ErrorCode::kResourceExhausted, "[pth] ", source_, " is nested deeper than ", kMaxDepth, ", holds more than ",
+         kMaxVisits, " values or more than ", kMaxNameBytes, " bytes of names");
   }
   const std::string prefix = name.empty() ? "" : name + ".";
   switch (value.kind) {
@@ -294,16 +364,19 @@ Tensor Checkpoint::BuildTensor(PickleValue call, const std::string& what, int de
   return tensor;
 }
 
-// _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks[, metadata]), _v3(..., requires_grad, hooks, dtype[, metadata]).
+// _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks[, metadata]), _v3(..., requires_grad,
+// hooks, dtype[, metadata]).
 Tensor Checkpoint::Rebuild(std::string_view callee, std::span<const PickleValue> arguments, const std::string& what) {
   const bool is_v2 = callee == "torch._utils._rebuild_tensor_v2", is_v3 = callee == "torch._utils._rebuild_tensor_v3";
-  RequireData(is_v2 || is_v3 || callee == "torch._utils._rebuild_tensor", "[pth] ", what, ": expected a tensor, got a call of ", callee);
+  RequireData(is_v2 || is_v3 || callee == "torch._utils._rebuild_tensor", "[pth] ", what,
+              ": expected a tensor, got a call of ", callee);
   const size_t least = is_v3 ? 7 : is_v2 ? 6 : 4;
   const size_t most = is_v3 || is_v2 ? least + 1 : least;
-  RequireData(arguments.size() >= least && arguments.size() <= most && arguments[0].kind == Kind::kPersistent, "[pth] ", what,
-              ": expected a storage and ", least - 1, " more arguments for ", callee);
+  RequireData(arguments.size() >= least && arguments.size() <= most && arguments[0].kind == Kind::kPersistent, "[pth] ",
+              what, ": expected a storage and ", least - 1, " more arguments for ", callee);
   if (arguments.size() > least) {
-    const bool is_plain = arguments[least].kind == Kind::kNone || (arguments[least].kind == Kind::kDict && pickle_.Items(arguments[least]).empty());
+    const bool is_plain = arguments[least].kind == Kind::kNone ||
+                          (arguments[least].kind == Kind::kDict && pickle_.Items(arguments[least]).empty());
     if (!is_plain) Fail(ErrorCode::kUnimplemented, "[pth] ", what, ": conjugated and negated views are not supported");
   }
   const StorageId id = ReadStorageId(arguments[0]);
@@ -315,8 +388,8 @@ Tensor Checkpoint::Rebuild(std::string_view callee, std::span<const PickleValue>
   const int64_t offset = ReadInt(arguments[1], "the offset of a tensor");
   const Shape shape = CheckedShape(ReadInts(arguments[2], "the shape of a tensor"), "pth", what);
   std::vector<int64_t> strides = ReadInts(arguments[3], "the strides of a tensor");
-  RequireData(static_cast<int>(strides.size()) == shape.rank(), "[pth] ", what, ": expected as many strides as dimensions, got ", strides.size(),
-              " for ", shape);
+  RequireData(static_cast<int>(strides.size()) == shape.rank(), "[pth] ", what,
+              ": expected as many strides as dimensions, got ", strides.size(), " for ", shape);
   if (shape.numel() == 0) return Tensor::Empty(shape, *dtype);
 
   // The last element must lie inside the storage; the sum saturates instead of wrapping.
@@ -331,34 +404,33 @@ Tensor Checkpoint::Rebuild(std::string_view callee, std::span<const PickleValue>
     is_dense = is_dense && (shape[axis] == 1 || strides[axis] == dense_step);
     dense_step *= shape[axis];
   }
-  RequireData(is_inside && last < stored_items, "[pth] ", what, ": shape ", shape, " with strides [", base::Join(strides, ","), "] from ", offset,
-              " leaves its storage of ", stored_items, " elements");
+  RequireData(is_inside && last < stored_items, "[pth] ", what, ": shape ", shape, " with strides [",
+              base::Join(strides, ","), "] from ", offset, " leaves its storage of ", stored_items, " elements");
   const auto from_offset = storage.subspan(static_cast<size_t>(offset * item_size));
   if (!is_dense) return CopyView(from_offset, shape, strides, *dtype, what);
-  return TensorFromBytes(from_offset.first(static_cast<size_t>(shape.numel() * item_size)), shape, *dtype, owner_, "pth", what);
+  return TensorFromBytes(from_offset.first(static_cast<size_t>(shape.numel() * item_size)), shape, *dtype, owner_,
+                         "pth", what);
 }
 
-// A dense copy of a strided view. Bounds were checked; the budget stops a small file that expands one element a billion times.
-Tensor Checkpoint::CopyView(std::span<const uint8_t> storage, const Shape& shape, const std::vector<int64_t>& strides, DType dtype,
-                            const std::string& what) {
+// A dense copy of a strided view. Bounds were checked; the budget stops a small file that expands one element a billion
+// times.
+Tensor Checkpoint::CopyView(std::span<const uint8_t> storage, const Shape& shape, const std::vector<int64_t>& strides,
+                            DType dtype, const std::string& what) {
   const int64_t item_size = ItemSize(dtype);
   if (shape.numel() > copy_budget_ / item_size) {
-    Fail(ErrorCode::kResourceExhausted, "[pth] ", what, ": a view of shape ", shape, " is too large for the file it comes from");
+    Fail(ErrorCode::kResourceExhausted, "[pth] ", what, ": a view of shape ", shape,
+         " is too large for the file it comes from");
   }
   copy_budget_ -= shape.numel() * item_size;
-  std::vector<uint8_t> dense(static_cast<size_t>(shape.numel() * item_size));
-  std::array<int64_t, Shape::kMaxRank> at{};
-  int64_t from = 0;
-  for (int64_t to = 0; to < shape.numel(); ++to) {
-    std::memcpy(&dense[static_cast<size_t>(to * item_size)], &storage[static_cast<size_t>(from * item_size)], static_cast<size_t>(item_size));
-    for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-      from += strides[axis];
-      if (++at[axis] < shape[axis]) break;
-      from -= strides[axis] * shape[axis];
-      at[axis] = 0;
-    }
+  const Tensor dense = Tensor::Empty(shape, dtype);
+  switch (item_size) {
+    case 1: Gather<uint8_t>(storage.data(), shape, strides, dense.mutable_raw()); break;
+    case 2: Gather<uint16_t>(storage.data(), shape, strides, dense.mutable_raw()); break;
+    case 4: Gather<uint32_t>(storage.data(), shape, strides, dense.mutable_raw()); break;
+    default: Gather<uint64_t>(storage.data(), shape, strides, dense.mutable_raw()); break;
   }
-  return TensorFromBytes(dense, shape, dtype, nullptr, "pth", what);
+  CheckBooleans({dense.raw(), static_cast<size_t>(dense.size_bytes())}, dtype, "pth", what);
+  return dense;
 }
 
 }  // namespace
@@ -368,8 +440,8 @@ std::vector<NamedTensor> ReadPth(const std::string& path, const PthOptions& opti
   return ParsePth(mapped->bytes(), base::PrintableUtf8(path), mapped, options);
 }
 
-std::vector<NamedTensor> ParsePth(std::span<const uint8_t> bytes, const std::string& source, std::shared_ptr<const void> owner,
-                                  const PthOptions& options) {
+std::vector<NamedTensor> ParsePth(std::span<const uint8_t> bytes, const std::string& source,
+                                  std::shared_ptr<const void> owner, const PthOptions& options) {
   Checkpoint checkpoint(bytes, source, std::move(owner));
   const std::string_view start = AsText(bytes.first(std::min<size_t>(bytes.size(), 4)));
   if (start == std::string_view("PK\3\4", 4)) {

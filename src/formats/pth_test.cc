@@ -24,15 +24,17 @@ std::string Zip(const std::vector<std::pair<std::string, std::string>>& members)
   std::string archive, directory;
   for (const auto& [name, content] : members) {
     const auto size = static_cast<uint32_t>(content.size());
-    const std::string common = Little<uint16_t>(0) + Little<uint16_t>(0) + Little<uint32_t>(0) + Little<uint32_t>(0) + Little(size) + Little(size) +
-                               Little(static_cast<uint16_t>(name.size())) + Little<uint16_t>(0);
+    const std::string common = Little<uint16_t>(0) + Little<uint16_t>(0) + Little<uint32_t>(0) + Little<uint32_t>(0) +
+                               Little(size) + Little(size) + Little(static_cast<uint16_t>(name.size())) +
+                               Little<uint16_t>(0);
     directory += "PK\1\2" + Little<uint16_t>(20) + Little<uint16_t>(20) + common + std::string(10, '\0') +
                  Little(static_cast<uint32_t>(archive.size())) + name;
     archive += "PK\3\4" + Little<uint16_t>(20) + common + name + content;
   }
   const auto count = static_cast<uint16_t>(members.size());
-  return archive + directory + "PK\5\6" + std::string(4, '\0') + Little(count) + Little(count) + Little(static_cast<uint32_t>(directory.size())) +
-         Little(static_cast<uint32_t>(archive.size())) + Little<uint16_t>(0);
+  return archive + directory + "PK\5\6" + std::string(4, '\0') + Little(count) + Little(count) +
+         Little(static_cast<uint32_t>(directory.size())) + Little(static_cast<uint32_t>(archive.size())) +
+         Little<uint16_t>(0);
 }
 
 std::string Pth(const std::string& pickle, const std::string& storage = std::string(16, '\0')) {
@@ -44,10 +46,12 @@ std::string Global(const std::string& module, const std::string& name) { return 
 std::string Int(int32_t value) { return "J" + Little(value); }
 std::string Long(int64_t value) { return "\x8A\x08" + Little(value); }
 
-// The opcodes that leave a float tensor over storage "0" of `numel` elements on the stack; the tuples are given as opcodes.
-std::string TensorOf(const std::string& numel, const std::string& offset, const std::string& shape, const std::string& strides) {
-  return Global("torch._utils", "_rebuild_tensor_v2") + "((" + Text("storage") + Global("torch", "FloatStorage") + Text("0") + Text("cpu") + numel +
-         "tQ" + offset + "(" + shape + "t(" + strides + "t\x89}tR";
+// The opcodes that leave a float tensor over storage "0" of `numel` elements on the stack; the tuples are given as
+// opcodes.
+std::string TensorOf(const std::string& numel, const std::string& offset, const std::string& shape,
+                     const std::string& strides) {
+  return Global("torch._utils", "_rebuild_tensor_v2") + "((" + Text("storage") + Global("torch", "FloatStorage") +
+         Text("0") + Text("cpu") + numel + "tQ" + offset + "(" + shape + "t(" + strides + "t\x89}tR";
 }
 
 std::string Program(const std::string& opcodes) { return "\x80\x02" + opcodes + "."; }
@@ -80,7 +84,8 @@ TEST(Pth, ReadsTheLayoutsOfTorch) {
       ASSERT_EQ(named.tensor.dtype(), reference.dtype()) << name << " " << named.name;
       ASSERT_EQ(named.tensor.shape(), reference.shape()) << name << " " << named.name;
       EXPECT_TRUE(named.tensor.is_contiguous());
-      EXPECT_EQ(std::memcmp(named.tensor.raw(), reference.raw(), static_cast<size_t>(reference.size_bytes())), 0) << name << " " << named.name;
+      EXPECT_EQ(std::memcmp(named.tensor.raw(), reference.raw(), static_cast<size_t>(reference.size_bytes())), 0)
+          << name << " " << named.name;
     }
   }
   const std::vector<NamedTensor> alone = ReadPth(Golden("tensor.pth"));
@@ -102,7 +107,8 @@ TEST(Pth, SelectsAPart) {
 TEST(Pth, SharesStoragesWithTheMappedFile) {
   const std::vector<NamedTensor> tensors = ReadPth(Golden("zip.pth"), {.select = "state_dict"});
   const auto find = [&](const std::string& name) {
-    return std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& named) { return named.name == name; })->tensor;
+    return std::find_if(tensors.begin(), tensors.end(), [&](const NamedTensor& named) { return named.name == name; })
+        ->tensor;
   };
   EXPECT_EQ(find("row").raw(), find("base").raw() + 2 * 6 * sizeof(float));
   EXPECT_NE(find("transposed").raw(), find("base").raw());
@@ -132,8 +138,9 @@ TEST(Pth, RefusesFunctionsByName) {
 }
 
 TEST(Pth, RefusesWhatItDoesNotSupportByName) {
-  for (const auto& [name, says] : {std::pair("complex.pth", "ComplexFloatStorage"), std::pair("compressed.pth", "compressed"),
-                                   std::pair("torchscript.pth", "TorchScript")}) {
+  for (const auto& [name, says] :
+       {std::pair("complex.pth", "ComplexFloatStorage"), std::pair("compressed.pth", "compressed"),
+        std::pair("torchscript.pth", "TorchScript")}) {
     try {
       ReadPth(Golden(name));
       ADD_FAILURE() << name;
@@ -148,11 +155,14 @@ TEST(Pth, RefusesWhatItDoesNotSupportByName) {
 TEST(Pth, RefusesTensorsThatLeaveTheirStorage) {
   const std::string four = Int(4);
   EXPECT_EQ(Parse(Pth(Program(TensorOf(four, Int(0), four, Int(1)))))[0].tensor.shape(), Shape({4}));
-  EXPECT_EQ(Parse(Pth(Program(TensorOf(four, Int(3), Int(1), Long(INT64_MAX)))))[0].tensor.shape(), Shape({1}));  // a stride never used
+  EXPECT_EQ(Parse(Pth(Program(TensorOf(four, Int(3), Int(1), Long(INT64_MAX)))))[0].tensor.shape(),
+            Shape({1}));  // a stride never used
   for (const std::string& tensor :
-       {TensorOf(four, Int(1), four, Int(1)), TensorOf(four, Int(0), Int(5), Int(1)), TensorOf(four, Int(-1), Int(1), Int(1)),
-        TensorOf(four, Int(0), Int(2), Int(4)), TensorOf(four, Int(3), Int(2), Int(-1)), TensorOf(four, Long(INT64_MAX), Int(1), Int(1)),
-        TensorOf(four, Long(INT64_MAX), Int(2), Long(INT64_MAX)), TensorOf(four, Int(0), Int(3) + Int(3), Long(INT64_MAX) + Long(INT64_MAX))}) {
+       {TensorOf(four, Int(1), four, Int(1)), TensorOf(four, Int(0), Int(5), Int(1)),
+        TensorOf(four, Int(-1), Int(1), Int(1)), TensorOf(four, Int(0), Int(2), Int(4)),
+        TensorOf(four, Int(3), Int(2), Int(-1)), TensorOf(four, Long(INT64_MAX), Int(1), Int(1)),
+        TensorOf(four, Long(INT64_MAX), Int(2), Long(INT64_MAX)),
+        TensorOf(four, Int(0), Int(3) + Int(3), Long(INT64_MAX) + Long(INT64_MAX))}) {
     ExpectRefused(Pth(Program(tensor)), kCorrupt, "leaves its storage");
   }
   ExpectRefused(Pth(Program(TensorOf(Int(5), Int(0), four, Int(1)))), kCorrupt, "20 bytes in storage");
@@ -160,12 +170,14 @@ TEST(Pth, RefusesTensorsThatLeaveTheirStorage) {
   ExpectRefused(Pth(Program(TensorOf(Long(int64_t{1} << 62), Int(0), four, Int(1)))), kCorrupt, "storage");
   ExpectRefused(Pth(Program(TensorOf(four, Int(0), Int(-1), Int(1)))), kCorrupt, "sizes >= 0");
   ExpectRefused(Pth(Program(TensorOf(four, Int(0), four, ""))), kCorrupt, "as many strides");
-  ExpectRefused(Pth(Program(TensorOf(four, Int(0), Long(int64_t{1} << 40) + Long(int64_t{1} << 40), Int(0) + Int(0)))), kCorrupt, "2^48");
+  ExpectRefused(Pth(Program(TensorOf(four, Int(0), Long(int64_t{1} << 40) + Long(int64_t{1} << 40), Int(0) + Int(0)))),
+                kCorrupt, "2^48");
   std::string nine;
   for (int i = 0; i < 9; ++i) nine += Int(1);
   ExpectRefused(Pth(Program(TensorOf(four, Int(0), nine, nine))), kCorrupt, "8 dimensions");
   // 4 TB from sixteen bytes.
-  ExpectRefused(Pth(Program(TensorOf(four, Int(0), Long(int64_t{1} << 40), Int(0)))), ErrorCode::kResourceExhausted, "too large");
+  ExpectRefused(Pth(Program(TensorOf(four, Int(0), Long(int64_t{1} << 40), Int(0)))), ErrorCode::kResourceExhausted,
+                "too large");
 }
 
 TEST(Pth, SurvivesPickleBombs) {
@@ -187,9 +199,11 @@ TEST(Pth, SurvivesPickleBombs) {
 }
 
 TEST(Pth, RefusesBrokenPickles) {
-  for (const std::string& opcodes : {std::string(""), std::string("0"), std::string("t"), std::string("a"), std::string("]]"), std::string("(]a"),
-                                     std::string("]}s"), std::string("}(Nu"), std::string("NNa"), std::string("NR"), std::string("NNR"), std::string("NNb"), std::string("Nh\x05"),
-                                     std::string("NN\x93"), std::string("NQ"), "}" + Text("a") + Text("b") + "R"}) {
+  for (const std::string& opcodes :
+       {std::string(""), std::string("0"), std::string("t"), std::string("a"), std::string("]]"), std::string("(]a"),
+        std::string("]}s"), std::string("}(Nu"), std::string("NNa"), std::string("NR"), std::string("NNR"),
+        std::string("NNb"), std::string("Nh\x05"), std::string("NN\x93"), std::string("NQ"),
+        "}" + Text("a") + Text("b") + "R"}) {
     EXPECT_THROW(Parse(Pth(Program(opcodes))), Error) << opcodes;
   }
   ExpectRefused(Pth("\x80\x02}"), kCorrupt, "cut short");
@@ -197,7 +211,8 @@ TEST(Pth, RefusesBrokenPickles) {
   ExpectRefused(Pth("\x80\x02X\xFF\xFF\xFF\xFF."), kCorrupt, "cut short");
   ExpectRefused(Pth("\x80\x02\x8D" + std::string(8, '\xFF') + "."), kCorrupt, "cut short");
   ExpectRefused(Pth("\x80\x01}."), ErrorCode::kUnimplemented, "protocol");
-  ExpectRefused(Pth(Program("}(" + Text("a") + TensorOf(Int(4), Int(0), Int(4), Int(1)) + Text("a") + TensorOf(Int(4), Int(0), Int(4), Int(1)) + "u")),
+  ExpectRefused(Pth(Program("}(" + Text("a") + TensorOf(Int(4), Int(0), Int(4), Int(1)) + Text("a") +
+                            TensorOf(Int(4), Int(0), Int(4), Int(1)) + "u")),
                 kCorrupt, "two tensors named");
 }
 
@@ -216,6 +231,29 @@ TEST(Pth, RefusesBrokenArchives) {
   std::string grown = good;
   grown.replace(second + 20, 8, Little<uint32_t>(1 << 30) + Little<uint32_t>(1 << 30));
   EXPECT_THROW(Parse(grown), Error);
+}
+
+// Old versions of torch could save a part of a storage as a storage of its own: (key, offset, size) behind the size.
+std::string LegacyWithPart(int32_t offset, int32_t size) {
+  const std::string id = "((" + Text("storage") + Global("torch", "FloatStorage") + Text("k") + Text("cpu") + Int(4) +
+                         "(" + Text("part") + Int(offset) + Int(size) + "ttQ";
+  const std::string object =
+      Global("torch._utils", "_rebuild_tensor_v2") + id + Int(0) + Int(2) + "\x85" + Int(1) + "\x85\x89}tR";
+  std::string storage = Little<int64_t>(4);
+  for (const float value : {5.0f, 6.0f, 7.0f, 8.0f}) storage += Little(value);
+  const std::string magic = "\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19";
+  return Program(magic) + Program(Int(1001)) + Program("}" + Text("little_endian") + "\x88s") + Program(object) +
+         Program("]" + Text("k") + "a") + storage;
+}
+
+TEST(Pth, ReadsPartsOfStoragesInOldFiles) {
+  testing::ExpectClose(Parse(LegacyWithPart(1, 2))[0].tensor, Tensor::FromValues<float>({2}, {6, 7}), 0);
+  ExpectRefused(LegacyWithPart(1, 1), kCorrupt, "leaves its storage");
+  ExpectRefused(LegacyWithPart(3, 2), kCorrupt, "inside it");
+  ExpectRefused(LegacyWithPart(-1, 2), kCorrupt, "inside it");
+  std::string big_endian = LegacyWithPart(1, 2);
+  big_endian[big_endian.find("little_endian") + std::string("little_endian").size()] = '\x89';
+  ExpectRefused(big_endian, ErrorCode::kUnimplemented, "big-endian");
 }
 
 TEST(Pth, RefusesBrokenLegacyFiles) {

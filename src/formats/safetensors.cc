@@ -18,8 +18,9 @@ struct TypeCode {
   const char* code;
   DType dtype;
 };
-constexpr TypeCode kTypes[] = {{"F32", DType::kF32}, {"BF16", DType::kBF16}, {"F16", DType::kF16}, {"F64", DType::kF64}, {"I64", DType::kI64},
-                               {"I32", DType::kI32}, {"I16", DType::kI16},   {"I8", DType::kI8},   {"U8", DType::kU8},   {"BOOL", DType::kBool}};
+constexpr TypeCode kTypes[] = {{"F32", DType::kF32}, {"BF16", DType::kBF16}, {"F16", DType::kF16}, {"F64", DType::kF64},
+                               {"I64", DType::kI64}, {"I32", DType::kI32},   {"I16", DType::kI16}, {"I8", DType::kI8},
+                               {"U8", DType::kU8},   {"BOOL", DType::kBool}};
 
 std::string Shown(std::string_view name) { return base::PrintableUtf8(name.substr(0, 200)); }
 
@@ -27,12 +28,13 @@ DType TypeOfCode(std::string_view code, const std::string& source, const std::st
   for (const TypeCode& type : kTypes) {
     if (code == type.code) return type.dtype;
   }
-  Fail(ErrorCode::kUnimplemented, "[safetensors] ", source, ": tensor \"", Shown(name), "\" has element type \"", Shown(code),
-       "\", which is not supported; hint: F32, BF16, F16, F64, I64, I32, I16, I8, U8 and BOOL are");
+  Fail(ErrorCode::kUnimplemented, "[safetensors] ", source, ": tensor \"", Shown(name), "\" has element type \"",
+       Shown(code), "\", which is not supported; hint: F32, BF16, F16, F64, I64, I32, I16, I8, U8 and BOOL are");
 }
 
 const char* CodeOfType(DType dtype) {
-  return std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeCode& type) { return type.dtype == dtype; })->code;
+  return std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeCode& type) { return type.dtype == dtype; })
+      ->code;
 }
 
 // One entry of the header as written, before it is checked against the file.
@@ -67,21 +69,22 @@ class HeaderHandler {
   bool end_object() {
     if (state_ == State::kTensor) {
       const Entry& entry = entries.back();
-      RequireData(entry.has_type && entry.has_shape && entry.has_offsets && entry.offsets.size() == 2, "[safetensors] ", source_,
-                  ": expected dtype, shape and two data_offsets for \"", Shown(entry.name), "\", got less");
+      RequireData(entry.has_type && entry.has_shape && entry.has_offsets && entry.offsets.size() == 2, "[safetensors] ",
+                  source_, ": expected dtype, shape and two data_offsets for \"", Shown(entry.name), "\", got less");
     }
     state_ = state_ == State::kTop ? State::kEnd : State::kTop;
     return true;
   }
 
   bool key(std::string& key) {
-    if (state_ == State::kTop) RequireData(names_.insert(key).second, "[safetensors] ", source_, " lists \"", Shown(key), "\" twice");
+    if (state_ == State::kTop)
+      RequireData(names_.insert(key).second, "[safetensors] ", source_, " lists \"", Shown(key), "\" twice");
     if (state_ == State::kTensor) {
       Entry& entry = entries.back();
       bool& has = key == "dtype" ? entry.has_type : key == "shape" ? entry.has_shape : entry.has_offsets;
       const bool is_known = key == "dtype" || key == "shape" || key == "data_offsets";
-      RequireData(is_known && !has, "[safetensors] ", source_, ": expected dtype, shape and data_offsets once for \"", Shown(entry.name),
-                  "\", got \"", Shown(key), is_known ? "\" twice" : "\"");
+      RequireData(is_known && !has, "[safetensors] ", source_, ": expected dtype, shape and data_offsets once for \"",
+                  Shown(entry.name), "\", got \"", Shown(key), is_known ? "\" twice" : "\"");
       has = true;
     }
     key_ = key;
@@ -90,7 +93,8 @@ class HeaderHandler {
 
   bool string(std::string& value) {
     if (state_ == State::kMetadata) {
-      RequireData(metadata.emplace(key_, value).second, "[safetensors] ", source_, " lists the metadata \"", Shown(key_), "\" twice");
+      RequireData(metadata.emplace(key_, value).second, "[safetensors] ", source_, " lists the metadata \"",
+                  Shown(key_), "\" twice");
     } else {
       Check(state_ == State::kTensor && key_ == "dtype", "a string");
       entries.back().type = value;
@@ -113,7 +117,8 @@ class HeaderHandler {
     Check(state_ == State::kShape || state_ == State::kOffsets, "a number");
     Entry& entry = entries.back();
     if (state_ == State::kShape) {
-      Check(value <= static_cast<uint64_t>(INT64_MAX) && entry.shape.size() < Shape::kMaxRank, "a size too large or one of too many");
+      Check(value <= static_cast<uint64_t>(INT64_MAX) && entry.shape.size() < Shape::kMaxRank,
+            "a size too large or one of too many");
       entry.shape.push_back(static_cast<int64_t>(value));
     } else {
       Check(entry.offsets.size() < 2, "a third data offset");
@@ -128,7 +133,8 @@ class HeaderHandler {
   bool boolean(bool) { return Unexpected("true or false"); }
   bool binary(std::vector<uint8_t>&) { return Unexpected("binary data"); }
   bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) {
-    Fail(ErrorCode::kCorruptData, "[safetensors] the header of ", source_, " is not valid JSON: ", base::PrintableUtf8(error.what()));
+    Fail(ErrorCode::kCorruptData, "[safetensors] the header of ", source_,
+         " is not valid JSON: ", base::PrintableUtf8(error.what()));
   }
 
  private:
@@ -140,8 +146,8 @@ class HeaderHandler {
   }
   void Check(bool condition, const char* what) const {
     const std::string& where = state_ == State::kTop || entries.empty() ? key_ : entries.back().name;
-    RequireData(condition, "[safetensors] expected the header of ", source_, " to map names to {dtype, shape, data_offsets}, got ", what,
-                " at \"", Shown(where), "\"");
+    RequireData(condition, "[safetensors] expected the header of ", source_,
+                " to map names to {dtype, shape, data_offsets}, got ", what, " at \"", Shown(where), "\"");
   }
 
   const std::string& source_;
@@ -151,30 +157,34 @@ class HeaderHandler {
 };
 
 // Turns header entries into places in the file, in file order, and checks that they tile [data_begin, file_bytes).
-std::vector<TensorInfo> PlaceTensors(const std::vector<Entry>& entries, uint64_t data_begin, uint64_t file_bytes, const std::string& source) {
+std::vector<TensorInfo> PlaceTensors(const std::vector<Entry>& entries, uint64_t data_begin, uint64_t file_bytes,
+                                     const std::string& source) {
   const uint64_t data_bytes = file_bytes - data_begin;
   std::vector<const Entry*> ordered;
   for (const Entry& entry : entries) ordered.push_back(&entry);
-  std::stable_sort(ordered.begin(), ordered.end(), [](const Entry* a, const Entry* b) { return a->offsets < b->offsets; });
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const Entry* a, const Entry* b) { return a->offsets < b->offsets; });
   std::vector<TensorInfo> tensors;
   tensors.reserve(ordered.size());
   uint64_t expected_begin = 0;
   for (const Entry* entry : ordered) {
     const uint64_t begin = entry->offsets[0], end = entry->offsets[1];
     const std::string what = source + ": tensor \"" + Shown(entry->name) + "\"";
-    RequireData(begin <= end && end <= data_bytes, "[safetensors] ", what, ": expected data offsets in [0,", data_bytes, "], got [", begin, ",",
-                end, ")");
-    RequireData(begin == expected_begin, "[safetensors] ", what, ": expected its data at ", expected_begin, ", got ", begin,
-                begin < expected_begin ? " (overlaps the one before)" : " (leaves a gap)");
+    RequireData(begin <= end && end <= data_bytes, "[safetensors] ", what, ": expected data offsets in [0,", data_bytes,
+                "], got [", begin, ",", end, ")");
+    RequireData(begin == expected_begin, "[safetensors] ", what, ": expected its data at ", expected_begin, ", got ",
+                begin, begin < expected_begin ? " (overlaps the one before)" : " (leaves a gap)");
     const DType dtype = TypeOfCode(entry->type, source, entry->name);
     const Shape shape = CheckedShape(entry->shape, "safetensors", what);
     const auto size_bytes = static_cast<uint64_t>(shape.numel() * ItemSize(dtype));
-    RequireData(end - begin == size_bytes, "[safetensors] ", what, ": expected ", size_bytes, " bytes for ", dtype, shape, ", got ", end - begin);
-    tensors.push_back({entry->name, dtype, shape, static_cast<int64_t>(data_begin + begin), static_cast<int64_t>(size_bytes)});
+    RequireData(end - begin == size_bytes, "[safetensors] ", what, ": expected ", size_bytes, " bytes for ", dtype,
+                shape, ", got ", end - begin);
+    tensors.push_back(
+        {entry->name, dtype, shape, static_cast<int64_t>(data_begin + begin), static_cast<int64_t>(size_bytes)});
     expected_begin = end;
   }
-  RequireData(expected_begin == data_bytes, "[safetensors] ", source, ": expected the tensors to fill ", data_bytes, " bytes, got ",
-              expected_begin, "; hint: bytes after the last tensor are refused");
+  RequireData(expected_begin == data_bytes, "[safetensors] ", source, ": expected the tensors to fill ", data_bytes,
+              " bytes, got ", expected_begin, "; hint: bytes after the last tensor are refused");
   return tensors;
 }
 
@@ -185,12 +195,13 @@ SafetensorsFile SafetensorsFile::Open(const std::string& path) {
   return Parse(mapped->bytes(), base::PrintableUtf8(path), mapped);
 }
 
-SafetensorsFile SafetensorsFile::Parse(std::span<const uint8_t> bytes, const std::string& source, std::shared_ptr<const void> owner) {
+SafetensorsFile SafetensorsFile::Parse(std::span<const uint8_t> bytes, const std::string& source,
+                                       std::shared_ptr<const void> owner) {
   ByteCursor cursor(bytes, "safetensors", source);
   const auto header_bytes = cursor.Read<uint64_t>();
   if (header_bytes > kMaxHeaderBytes) {
-    Fail(ErrorCode::kResourceExhausted, "[safetensors] ", source, " declares a header of ", header_bytes, " bytes, the limit is ",
-         kMaxHeaderBytes, "; hint: probably not a safetensors file");
+    Fail(ErrorCode::kResourceExhausted, "[safetensors] ", source, " declares a header of ", header_bytes,
+         " bytes, the limit is ", kMaxHeaderBytes, "; hint: probably not a safetensors file");
   }
   const std::string_view header = cursor.TakeText(header_bytes);
   HeaderHandler handler(source);
@@ -209,7 +220,8 @@ SafetensorsFile SafetensorsFile::Parse(std::span<const uint8_t> bytes, const std
 
 Tensor SafetensorsFile::Get(const std::string& name) const {
   const auto found = index_.find(name);
-  if (found == index_.end()) Fail(ErrorCode::kNotFound, "[safetensors] ", source_, " has no tensor \"", Shown(name), "\"");
+  if (found == index_.end())
+    Fail(ErrorCode::kNotFound, "[safetensors] ", source_, " has no tensor \"", Shown(name), "\"");
   return Read(tensors_[found->second]);
 }
 
@@ -222,7 +234,8 @@ std::vector<NamedTensor> SafetensorsFile::GetAll() const {
 
 Tensor SafetensorsFile::Read(const TensorInfo& info) const {
   const auto bytes = bytes_.subspan(static_cast<size_t>(info.offset_bytes), static_cast<size_t>(info.size_bytes));
-  return TensorFromBytes(bytes, info.shape, info.dtype, owner_, "safetensors", source_ + ": tensor \"" + Shown(info.name) + "\"");
+  return TensorFromBytes(bytes, info.shape, info.dtype, owner_, "safetensors",
+                         source_ + ": tensor \"" + Shown(info.name) + "\"");
 }
 
 void WriteSafetensors(const std::string& path, std::span<const NamedTensor> tensors, const Metadata& metadata) {
@@ -235,20 +248,24 @@ void WriteSafetensors(const std::string& path, std::span<const NamedTensor> tens
   std::unordered_set<std::string_view> names;
   int64_t offset = 0;
   for (NamedTensor& named : ordered) {
-    Require(named.tensor.defined(), "[safetensors] expected a tensor for \"", Shown(named.name), "\", got an undefined one");
+    Require(named.tensor.defined(), "[safetensors] expected a tensor for \"", Shown(named.name),
+            "\", got an undefined one");
     Require(!named.name.empty() && named.name != kMetadataKey && names.insert(named.name).second,
-            "[safetensors] expected names that are unique, not empty and not ", kMetadataKey, ", got \"", Shown(named.name), "\"");
+            "[safetensors] expected names that are unique, not empty and not ", kMetadataKey, ", got \"",
+            Shown(named.name), "\"");
     named.tensor = named.tensor.Contiguous();
     const int64_t end = offset + named.tensor.size_bytes();
     const std::vector<int64_t> shape(named.tensor.shape().begin(), named.tensor.shape().end());
-    header.push_back({named.name, {{"dtype", CodeOfType(named.tensor.dtype())}, {"shape", shape}, {"data_offsets", {offset, end}}}});
+    header.push_back(
+        {named.name, {{"dtype", CodeOfType(named.tensor.dtype())}, {"shape", shape}, {"data_offsets", {offset, end}}}});
     offset = end;
   }
   std::string start(sizeof(uint64_t), '\0');
   try {
     start += header.dump();
   } catch (const nlohmann::json::exception&) {
-    Fail(ErrorCode::kInvalidArgument, "[safetensors] expected names and metadata in UTF-8 for ", base::PrintableUtf8(path));
+    Fail(ErrorCode::kInvalidArgument, "[safetensors] expected names and metadata in UTF-8 for ",
+         base::PrintableUtf8(path));
   }
   start.resize((start.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
   const uint64_t header_bytes = start.size() - sizeof(uint64_t);
@@ -256,7 +273,8 @@ void WriteSafetensors(const std::string& path, std::span<const NamedTensor> tens
 
   std::vector<std::span<const uint8_t>> pieces;
   pieces.emplace_back(reinterpret_cast<const uint8_t*>(start.data()), start.size());
-  for (const NamedTensor& named : ordered) pieces.emplace_back(named.tensor.raw(), static_cast<size_t>(named.tensor.size_bytes()));
+  for (const NamedTensor& named : ordered)
+    pieces.emplace_back(named.tensor.raw(), static_cast<size_t>(named.tensor.size_bytes()));
   base::WriteFileAtomically(path, pieces);
 }
 

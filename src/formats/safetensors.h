@@ -1,12 +1,14 @@
-// Safetensors: named tensors behind a JSON header (https://github.com/huggingface/safetensors). The format of all weights that Fovea writes.
+// Safetensors: named tensors behind a JSON header (https://github.com/huggingface/safetensors). The format of all
+// weights that Fovea writes.
 //
 //   const auto file = SafetensorsFile::Open("model.safetensors");
 //   Tensor weight = file.Get("conv_stem.weight");        // points into the mapped file, no copy
 //
 // The header is read by a streaming parser, so that a name given twice is seen (a DOM keeps the last silently) and a
-// hostile header builds no tree. Everything is checked on opening: header at most 100 MB and inside the file, known types, sizes
-// equal to shape times item size, and data ranges that tile the rest of the file without gap, overlap or trailing bytes.
-// Opening touches only the header's pages. A file that another process shortens while it is mapped is not guarded against.
+// hostile header builds no tree. Everything is checked on opening: header at most 100 MB and inside the file, known
+// types, sizes equal to shape times item size, and data ranges that tile the rest of the file without gap, overlap or
+// trailing bytes. Opening touches only the header's pages. A file that another process shortens while it is mapped is
+// not guarded against.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +36,13 @@ using Metadata = std::map<std::string, std::string>;
 
 class SafetensorsFile {
  public:
-  // Maps `path`. Throws kNotFound, kIo, kCorruptData, kResourceExhausted (header over the limit) or kUnimplemented (an element type that
-  // Fovea does not have, by name). Every message names the file.
+  // Maps `path`. Throws kNotFound, kIo, kCorruptData, kResourceExhausted (header over the limit) or kUnimplemented (an
+  // element type that Fovea does not have, by name). Every message names the file.
   static SafetensorsFile Open(const std::string& path);
-  // Bytes in memory, called `source` in errors. Tensors point into `bytes` and keep `owner` alive; without an owner they are copies.
-  static SafetensorsFile Parse(std::span<const uint8_t> bytes, const std::string& source, std::shared_ptr<const void> owner = nullptr);
+  // Bytes in memory, called `source` in errors. Tensors point into `bytes` and keep `owner` alive; without an owner
+  // they are copies.
+  static SafetensorsFile Parse(std::span<const uint8_t> bytes, const std::string& source,
+                               std::shared_ptr<const void> owner = nullptr);
 
   // In the order of their data in the file.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
@@ -59,9 +63,10 @@ class SafetensorsFile {
   Metadata metadata_;
 };
 
-// Writes a file that replaces `path` whole or not at all. Data starts at a multiple of 64 bytes and tensors are ordered by item size, largest
-// first (otherwise as given), so that each is aligned for its type. Strided views are written contiguously. Throws
-// kInvalidArgument for a name that is empty, repeated, reserved or not UTF-8 and for an undefined tensor; kIo.
+// Writes a file that replaces `path` whole or not at all. Data starts at a multiple of 64 bytes and tensors are ordered
+// by item size, largest first (otherwise as given), so that each is aligned for its type. Strided views are written
+// contiguously. Throws kInvalidArgument for a name that is empty, repeated, reserved or not UTF-8 and for an undefined
+// tensor; kIo.
 void WriteSafetensors(const std::string& path, std::span<const NamedTensor> tensors, const Metadata& metadata = {});
 
 }  // namespace fovea::formats

@@ -39,12 +39,14 @@ TEST(Safetensors, ReadsWhatTheReferenceWrote) {
   EXPECT_EQ(file.Get("empty").shape(), Shape({2, 0}));
   EXPECT_FALSE(file.Has("none"));
   EXPECT_THROW(file.Get("none"), Error);
-  for (size_t i = 1; i < file.tensors().size(); ++i) EXPECT_GE(file.tensors()[i].offset_bytes, file.tensors()[i - 1].offset_bytes);
+  for (size_t i = 1; i < file.tensors().size(); ++i)
+    EXPECT_GE(file.tensors()[i].offset_bytes, file.tensors()[i - 1].offset_bytes);
 }
 
 TEST(Safetensors, PointsIntoTheFileWhenAlignedAndCopiesOtherwise) {
   const testing::TemporaryFolder folder;
-  const std::vector<NamedTensor> saved = {{"byte", testing::RandomUniform({3}, 1, 0, 9).To(DType::kU8)}, {"float", testing::RandomNormal({5, 2}, 2)}};
+  const std::vector<NamedTensor> saved = {{"byte", testing::RandomUniform({3}, 1, 0, 9).To(DType::kU8)},
+                                          {"float", testing::RandomNormal({5, 2}, 2)}};
   WriteSafetensors(folder.File("x.safetensors"), saved);
   Tensor kept;
   {
@@ -66,7 +68,8 @@ TEST(Safetensors, WritesAlignedFilesThatHoldEveryTypeAndName) {
   const testing::TemporaryFolder folder;
   const std::string path = folder.File("all.safetensors");
   std::vector<NamedTensor> saved;
-  for (const DType dtype : {DType::kBool, DType::kU8, DType::kI8, DType::kI16, DType::kF16, DType::kBF16, DType::kI32, DType::kF32, DType::kI64, DType::kF64}) {
+  for (const DType dtype : {DType::kBool, DType::kU8, DType::kI8, DType::kI16, DType::kF16, DType::kBF16, DType::kI32,
+                            DType::kF32, DType::kI64, DType::kF64}) {
     saved.push_back({std::string(DTypeName(dtype)), testing::RandomIntegers({7}, 3, 0, 2).To(dtype)});
   }
   const std::vector<int> swap = {1, 0};
@@ -87,7 +90,8 @@ TEST(Safetensors, WritesAlignedFilesThatHoldEveryTypeAndName) {
   const std::vector<uint8_t> bytes = base::ReadFile(path, 1 << 20);
   uint64_t header_bytes;
   std::memcpy(&header_bytes, bytes.data(), 8);
-  const auto header = nlohmann::json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<std::ptrdiff_t>(header_bytes));
+  const auto header =
+      nlohmann::json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<std::ptrdiff_t>(header_bytes));
   EXPECT_EQ(header["bf16"]["dtype"], "BF16");
   EXPECT_EQ(header["nothing"]["shape"], (std::vector<int>{0, 4}));
 }

@@ -1,9 +1,10 @@
 // Tar archives, read front to back: ustar, GNU long names, and the PAX keys path and size.
 //
-// Streaming needs nothing but Read and Skip of its source, so that a pipe, a file and a mapped file are read by one parser; no tar library
-// offers both that and the offset of each file's content, which random access needs. Strict where data would silently go missing:
-// checksums must match and the end marker (a block of zeros) must be there, so a download cut off anywhere is noticed. Links,
-// directories and devices are passed over; sparse files and multi-volume archives are refused.
+// Streaming needs nothing but Read and Skip of its source, so that a pipe, a file and a mapped file are read by one
+// parser; no tar library offers both that and the offset of each file's content, which random access needs. Strict
+// where data would silently go missing: checksums must match and the end marker (a block of zeros) must be there, so a
+// download cut off anywhere is noticed. Links, directories and devices are passed over; sparse files and multi-volume
+// archives are refused.
 #pragma once
 
 #include <cstdint>
@@ -59,13 +60,16 @@ struct TarEntry {
 class TarReader {
  public:
   // `name` names the archive in errors.
-  TarReader(std::unique_ptr<ByteSource> source, std::string name) : source_(std::move(source)), name_(std::move(name)) {}
+  TarReader(std::unique_ptr<ByteSource> source, std::string name)
+      : source_(std::move(source)), name_(std::move(name)) {}
 
-  // Moves to the next regular file, past what is left of the current one; false at the end marker. Throws kCorruptData (checksum, sizes,
-  // cut short), kUnimplemented (sparse, multi-volume), kResourceExhausted (names or PAX headers over 1 MiB).
+  // Moves to the next regular file, past what is left of the current one; false at the end marker. Throws kCorruptData
+  // (checksum, sizes, cut short), kUnimplemented (sparse, multi-volume), kResourceExhausted (names or PAX headers over
+  // 1 MiB).
   bool Next(TarEntry& entry);
 
-  // The content of the current file. Throws kResourceExhausted above `limit_bytes`, checked before; memory grows with what is really there.
+  // The content of the current file. Throws kResourceExhausted above `limit_bytes`, checked before; memory grows with
+  // what is really there.
   std::vector<uint8_t> ReadContent(uint64_t limit_bytes);
 
  private:

@@ -51,8 +51,8 @@ bool WebDatasetReader::Next(Sample& sample) {
   do {
     sample_bytes += pending_->size_bytes;
     if (sample_bytes > limits_.max_sample_bytes || sample.files.size() >= limits_.max_sample_files) {
-      Fail(ErrorCode::kResourceExhausted, "[webdataset] ", name_, ": sample \"", base::PrintableUtf8(sample.key), "\" has more than ",
-           limits_.max_sample_files, " files or ", limits_.max_sample_bytes, " bytes");
+      Fail(ErrorCode::kResourceExhausted, "[webdataset] ", name_, ": sample \"", base::PrintableUtf8(sample.key),
+           "\" has more than ", limits_.max_sample_files, " files or ", limits_.max_sample_bytes, " bytes");
     }
     if (sample.files.contains(pending_extension_)) FailTwice(name_, sample.key, pending_extension_);
     sample.files.emplace(pending_extension_, tar_.ReadContent(limits_.max_file_bytes));
@@ -61,7 +61,8 @@ bool WebDatasetReader::Next(Sample& sample) {
 }
 
 const WebDatasetIndex::File* WebDatasetIndex::Sample::Find(std::string_view extension) const {
-  const auto found = std::find_if(files.begin(), files.end(), [&](const File& file) { return file.extension == extension; });
+  const auto found =
+      std::find_if(files.begin(), files.end(), [&](const File& file) { return file.extension == extension; });
   return found == files.end() ? nullptr : &*found;
 }
 
@@ -85,7 +86,8 @@ WebDatasetIndex WebDatasetIndex::Parse(std::span<const uint8_t> bytes, const std
     Sample& sample = index.samples_.back();
     if (sample.Find(extension) != nullptr) FailTwice(name, key, extension);
     if (sample.files.size() >= max_files) {
-      Fail(ErrorCode::kResourceExhausted, "[webdataset] ", name, ": sample \"", base::PrintableUtf8(key), "\" has more than ", max_files, " files");
+      Fail(ErrorCode::kResourceExhausted, "[webdataset] ", name, ": sample \"", base::PrintableUtf8(key),
+           "\" has more than ", max_files, " files");
     }
     sample.files.push_back({extension, entry.offset_bytes, entry.size_bytes});
   }

@@ -1,12 +1,14 @@
-// WebDataset shards: tar archives in which neighbouring files with one key form a sample (0001.jpg, 0001.txt, 0001.json).
-// https://github.com/webdataset/webdataset
+// WebDataset shards: tar archives in which neighbouring files with one key form a sample (0001.jpg, 0001.txt,
+// 0001.json). https://github.com/webdataset/webdataset
 //
-// Two ways in. WebDatasetReader streams a shard of any size, from a file or a pipe, one sample in memory at a time. WebDatasetIndex maps a
-// shard and notes where each file lies, so that several threads can decode pictures in any order.
+// Two ways in. WebDatasetReader streams a shard of any size, from a file or a pipe, one sample in memory at a time.
+// WebDatasetIndex maps a shard and notes where each file lies, so that several threads can decode pictures in any
+// order.
 //
-// The key is the name up to the first dot of its last part, the extension is the rest in lower case: "a/b.c/0001.seg.PNG" has key
-// "a/b.c/0001" and extension "seg.png". Files without a key or an extension (".hidden", "README") belong to no sample
-// and are passed over. A sample that continues after another one is two samples, as in the reference.
+// The key is the name up to the first dot of its last part, the extension is the rest in lower case:
+// "a/b.c/0001.seg.PNG" has key "a/b.c/0001" and extension "seg.png". Files without a key or an extension (".hidden",
+// "README") belong to no sample and are passed over. A sample that continues after another one is two samples, as in
+// the reference.
 #pragma once
 
 #include <cstdint>
@@ -68,7 +70,8 @@ class WebDatasetIndex {
     const File* Find(std::string_view extension) const;
   };
 
-  // Maps and scans headers only. Throws as WebDatasetReader; sizes are checked against the archive, which is all memory there is.
+  // Maps and scans headers only. Throws as WebDatasetReader; sizes are checked against the archive, which is all memory
+  // there is.
   static WebDatasetIndex Open(const std::string& path);
   // Bytes that outlive the index, called `name` in errors.
   static WebDatasetIndex Parse(std::span<const uint8_t> bytes, const std::string& name);

@@ -17,7 +17,8 @@ std::string Text(std::span<const uint8_t> bytes) { return {bytes.begin(), bytes.
 // Archives made by hand, one block at a time.
 class TarBuilder {
  public:
-  TarBuilder& File(const std::string& name, const std::string& content, char type = '0', const std::string& size_field = "") {
+  TarBuilder& File(const std::string& name, const std::string& content, char type = '0',
+                   const std::string& size_field = "") {
     std::string block(512, '\0');
     block.replace(0, name.size(), name);
     char size[13];
@@ -25,7 +26,10 @@ class TarBuilder {
     block.replace(124, 12, size_field.empty() ? std::string(size, 12) : size_field);
     block.replace(148, 8, "        ");
     block[156] = type;
-    block.replace(257, 8, std::string("ustar\0" "00", 8));
+    block.replace(257, 8,
+                  std::string("ustar\0"
+                              "00",
+                              8));
     unsigned sum = 0;
     for (const char c : block) sum += static_cast<uint8_t>(c);
     char checksum[9];
@@ -92,8 +96,9 @@ TEST(WebDataset, ReadsTheThreeDialectsOfPythonsTarfile) {
     for (int i = 0; i < 200; ++i) text += "long";
     return text;
   }();
-  for (const auto& [name, long_key] : {std::pair("ustar.tar", std::string(120, 'p') + "/" + std::string(90, 'q')),
-                                       std::pair("gnu.tar", deep + std::string(120, 'x')), std::pair("pax.tar", deep + std::string(120, 'x'))}) {
+  for (const auto& [name, long_key] :
+       {std::pair("ustar.tar", std::string(120, 'p') + "/" + std::string(90, 'q')),
+        std::pair("gnu.tar", deep + std::string(120, 'x')), std::pair("pax.tar", deep + std::string(120, 'x'))}) {
     WebDatasetReader reader(Golden(name));
     WebDatasetReader::Sample sample;
     ASSERT_TRUE(reader.Next(sample)) << name;
@@ -117,7 +122,13 @@ TEST(WebDataset, ReadsTheThreeDialectsOfPythonsTarfile) {
 }
 
 TEST(WebDataset, GroupsNeighboursAndKeepsSeparatedOnesApart) {
-  const auto samples = ReadAll(TarBuilder().File("b.jpg", "1").File("b.txt", "2").File("a.txt", "3").File("b.json", "4").File("d", "", '5').Finish());
+  const auto samples = ReadAll(TarBuilder()
+                                   .File("b.jpg", "1")
+                                   .File("b.txt", "2")
+                                   .File("a.txt", "3")
+                                   .File("b.json", "4")
+                                   .File("d", "", '5')
+                                   .Finish());
   ASSERT_EQ(samples.size(), 3u);
   EXPECT_EQ(samples[0].second, (Files{{"jpg", "1"}, {"txt", "2"}}));
   EXPECT_EQ(samples[2], (std::pair<std::string, Files>{"b", {{"json", "4"}}}));
@@ -125,20 +136,25 @@ TEST(WebDataset, GroupsNeighboursAndKeepsSeparatedOnesApart) {
 }
 
 TEST(WebDataset, FollowsPaxAndGnuHeaders) {
-  const auto pax = ReadAll(TarBuilder().File("h", "14 path=p.txt\n9 size=3\n", 'x').File("short.txt", "abc", '0', std::string("00000000000\0", 12)).Finish());
+  const auto pax = ReadAll(TarBuilder()
+                               .File("h", "14 path=p.txt\n9 size=3\n", 'x')
+                               .File("short.txt", "abc", '0', std::string("00000000000\0", 12))
+                               .Finish());
   ASSERT_EQ(pax.size(), 1u);
   EXPECT_EQ(pax[0], (std::pair<std::string, Files>{"p", {{"txt", "abc"}}}));
   const std::string base256 = std::string("\x80\0\0\0\0\0\0\0\0\0\0\x03", 12);
   EXPECT_EQ(ReadAll(TarBuilder().File("a.txt", "abc", '0', base256).Finish())[0].second.at("txt"), "abc");
   // The long name belongs to the next file only.
-  const auto gnu = ReadAll(TarBuilder().File("L", std::string("n.txt\0", 6), 'L').File("a.txt", "1").File("b.txt", "2").Finish());
+  const auto gnu =
+      ReadAll(TarBuilder().File("L", std::string("n.txt\0", 6), 'L').File("a.txt", "1").File("b.txt", "2").Finish());
   EXPECT_EQ(gnu[0].first + gnu[1].first, "nb");
 }
 
 TEST(WebDataset, RefusesDamagedArchives) {
   const auto corrupt = ErrorCode::kCorruptData;
   const std::vector<uint8_t> good = TarBuilder().File("a.txt", "abc").File("a.jpg", std::string(600, 'x')).Finish();
-  for (const size_t size : {size_t{0}, size_t{100}, size_t{512}, size_t{515}, size_t{1024}, size_t{1700}, size_t{2048}, size_t{2560}}) {
+  for (const size_t size :
+       {size_t{0}, size_t{100}, size_t{512}, size_t{515}, size_t{1024}, size_t{1700}, size_t{2048}, size_t{2560}}) {
     ExpectRefused({good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size)}, corrupt, "cut short");
   }
   std::vector<uint8_t> flipped = good;
@@ -153,11 +169,13 @@ TEST(WebDataset, RefusesDamagedArchives) {
   ExpectRefused(TarBuilder().File("h", "12 size=-30\n", 'x').File("a.txt", "").Finish(), corrupt, "PAX size");
   ExpectRefused(TarBuilder().File("h", "0 a=b\n", 'x').File("a.txt", "").Finish(), corrupt, "PAX");
   ExpectRefused(TarBuilder().File("a.txt", "1", 'S').Finish(), ErrorCode::kUnimplemented, "sparse");
-  ExpectRefused(TarBuilder().File("h", std::string(2 << 20, 'x'), 'x').Finish(), ErrorCode::kResourceExhausted, "limit");
+  ExpectRefused(TarBuilder().File("h", std::string(2 << 20, 'x'), 'x').Finish(), ErrorCode::kResourceExhausted,
+                "limit");
 }
 
 TEST(WebDataset, StreamingHoldsToItsLimits) {
-  const std::vector<uint8_t> bytes = TarBuilder().File("a.txt", std::string(100, 'x')).File("a.jpg", std::string(100, 'x')).Finish();
+  const std::vector<uint8_t> bytes =
+      TarBuilder().File("a.txt", std::string(100, 'x')).File("a.jpg", std::string(100, 'x')).Finish();
   const auto count = [&](const WebDatasetLimits& limits) {
     WebDatasetReader reader(std::make_unique<SpanSource>(bytes), "x", limits);
     WebDatasetReader::Sample sample;
@@ -189,7 +207,8 @@ TEST(WebDataset, ReadsARealShard) {
     ASSERT_LT(at, index.samples().size());
     EXPECT_EQ(sample.key, index.samples()[at].key);
     ASSERT_EQ(sample.files.size(), index.samples()[at].files.size());
-    for (const auto& file : index.samples()[at].files) EXPECT_EQ(Text(sample.files.at(file.extension)), Text(index.Bytes(file)));
+    for (const auto& file : index.samples()[at].files)
+      EXPECT_EQ(Text(sample.files.at(file.extension)), Text(index.Bytes(file)));
   }
   EXPECT_EQ(at, 200u);
 }

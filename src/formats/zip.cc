@@ -30,7 +30,8 @@ size_t FindEnd(std::span<const uint8_t> bytes, const std::string& source) {
   const size_t last = bytes.size() - kEndBytes;
   const size_t first = last > kMaxCommentBytes ? last - kMaxCommentBytes : 0;
   for (size_t at = last + 1; at-- > first;) {
-    if (LoadLittle<uint32_t>(&bytes[at]) == kEndSignature && LoadLittle<uint16_t>(&bytes[at + 20]) == last - at) return at;
+    if (LoadLittle<uint32_t>(&bytes[at]) == kEndSignature && LoadLittle<uint16_t>(&bytes[at + 20]) == last - at)
+      return at;
   }
   Fail(ErrorCode::kCorruptData, "[zip] ", source, " has no end record; hint: it may be cut short");
 }
@@ -40,21 +41,24 @@ Central ReadEnd(std::span<const uint8_t> bytes, const std::string& source) {
   const uint8_t* record = &bytes[end];
   const bool is_one_disk = LoadLittle<uint16_t>(record + 4) == 0 && LoadLittle<uint16_t>(record + 6) == 0;
   RequireData(is_one_disk, "[zip] ", source, ": expected an archive in one file, got a part of several");
-  Central central{LoadLittle<uint32_t>(record + 16), LoadLittle<uint32_t>(record + 12), LoadLittle<uint16_t>(record + 10)};
+  Central central{LoadLittle<uint32_t>(record + 16), LoadLittle<uint32_t>(record + 12),
+                  LoadLittle<uint16_t>(record + 10)};
   uint64_t limit = end;
   if (end >= kLocator64Bytes && LoadLittle<uint32_t>(&bytes[end - kLocator64Bytes]) == kLocator64Signature) {
     const auto end64 = LoadLittle<uint64_t>(&bytes[end - kLocator64Bytes + 8]);
-    RequireData(end64 <= end - kLocator64Bytes, "[zip] ", source, ": expected the zip64 end record before byte ", end, ", got ", end64);
+    RequireData(end64 <= end - kLocator64Bytes, "[zip] ", source, ": expected the zip64 end record before byte ", end,
+                ", got ", end64);
     ByteCursor cursor(bytes.first(end), "zip", source, end64);
-    RequireData(cursor.Read<uint32_t>() == kEnd64Signature, "[zip] ", source, ": expected a zip64 end record at byte ", end64);
+    RequireData(cursor.Read<uint32_t>() == kEnd64Signature, "[zip] ", source, ": expected a zip64 end record at byte ",
+                end64);
     cursor.Take(28);  // its size, versions, disk numbers, members on this disk
     central.count = cursor.Read<uint64_t>();
     central.size = cursor.Read<uint64_t>();
     central.offset = cursor.Read<uint64_t>();
     limit = end64;
   }
-  RequireData(central.offset <= limit && central.size <= limit - central.offset, "[zip] ", source, ": expected the directory before byte ",
-              limit, ", got [", central.offset, ",+", central.size, ")");
+  RequireData(central.offset <= limit && central.size <= limit - central.offset, "[zip] ", source,
+              ": expected the directory before byte ", limit, ", got [", central.offset, ",+", central.size, ")");
   return central;
 }
 
@@ -79,7 +83,8 @@ void ReadZip64Extra(std::span<const uint8_t> extra, const std::string& source, H
 }
 
 Header ReadCentralHeader(ByteCursor& cursor, const std::string& source) {
-  RequireData(cursor.Read<uint32_t>() == kCentralSignature, "[zip] ", source, ": expected a directory entry at byte ", cursor.at() - 4);
+  RequireData(cursor.Read<uint32_t>() == kCentralSignature, "[zip] ", source, ": expected a directory entry at byte ",
+              cursor.at() - 4);
   cursor.Take(4);  // versions
   Header header{};
   header.flags = cursor.Read<uint16_t>();
@@ -99,11 +104,13 @@ Header ReadCentralHeader(ByteCursor& cursor, const std::string& source) {
 }
 
 // Checks the local header against the directory's and returns the content.
-std::span<const uint8_t> ReadLocal(std::span<const uint8_t> before_directory, const Header& header, const std::string& source) {
+std::span<const uint8_t> ReadLocal(std::span<const uint8_t> before_directory, const Header& header,
+                                   const std::string& source) {
   const std::string what = source + ": member " + base::PrintableUtf8(header.name.substr(0, 200));
   RequireData(header.local_offset <= before_directory.size(), "[zip] ", what, " starts behind the directory");
   ByteCursor cursor(before_directory, "zip", what, header.local_offset);
-  RequireData(cursor.Read<uint32_t>() == kLocalSignature, "[zip] ", what, ": expected a local header at byte ", header.local_offset);
+  RequireData(cursor.Read<uint32_t>() == kLocalSignature, "[zip] ", what, ": expected a local header at byte ",
+              header.local_offset);
   cursor.Take(2);
   const auto flags = cursor.Read<uint16_t>();
   const auto method = cursor.Read<uint16_t>();
@@ -136,7 +143,8 @@ ZipDirectory ZipDirectory::Parse(std::span<const uint8_t> bytes, const std::stri
     const bool is_stored = header.method == 0 && (header.flags & kFlagEncrypted) == 0;
     if (!is_stored) {
       Fail(ErrorCode::kUnimplemented, "[zip] ", source, ": member ", base::PrintableUtf8(header.name.substr(0, 200)),
-           header.method == 0 ? " is encrypted" : " is compressed", "; hint: only stored members are read, as torch.save writes them; TorchScript archives are not");
+           header.method == 0 ? " is encrypted" : " is compressed",
+           "; hint: only stored members are read, as torch.save writes them; TorchScript archives are not");
     }
     RequireData(header.stored_bytes == header.bytes, "[zip] ", source, ": expected a stored member to keep its size");
     const auto content = ReadLocal(before_directory, header, source);
@@ -146,11 +154,12 @@ ZipDirectory ZipDirectory::Parse(std::span<const uint8_t> bytes, const std::stri
     RequireData(is_new, "[zip] ", source, " has two members named ", base::PrintableUtf8(header.name.substr(0, 200)));
     directory.members_.push_back({header.name, content});
   }
-  RequireData(directory.members_.size() == central.count, "[zip] ", source, ": expected ", central.count, " members, got ",
-              directory.members_.size());
+  RequireData(directory.members_.size() == central.count, "[zip] ", source, ": expected ", central.count,
+              " members, got ", directory.members_.size());
   std::sort(ranges.begin(), ranges.end());
   for (size_t i = 1; i < ranges.size(); ++i) {
-    RequireData(ranges[i - 1].second <= ranges[i].first, "[zip] ", source, ": members overlap at byte ", ranges[i].first);
+    RequireData(ranges[i - 1].second <= ranges[i].first, "[zip] ", source, ": members overlap at byte ",
+                ranges[i].first);
   }
   return directory;
 }

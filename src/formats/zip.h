@@ -1,8 +1,10 @@
-// The directory of a zip archive whose members are stored, not compressed: what torch.save writes, so that tensors can be mapped.
+// The directory of a zip archive whose members are stored, not compressed: what torch.save writes, so that tensors can
+// be mapped.
 //
-// Reads zip32 and zip64. The central directory is the truth; each local header must agree with it, members may not overlap each other
-// or the directory, and names are unique. Compressed or encrypted members are refused by name. Checksums are not verified:
-// torch can be told not to compute them, and it would mean reading every page of a mapped file.
+// Reads zip32 and zip64. The central directory is the truth; each local header must agree with it, members may not
+// overlap each other or the directory, and names are unique. Compressed or encrypted members are refused by name.
+// Checksums are not verified: torch can be told not to compute them, and it would mean reading every page of a mapped
+// file.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +23,8 @@ struct ZipMember {
 
 class ZipDirectory {
  public:
-  // Throws kCorruptData, or kUnimplemented for members that are compressed or encrypted. `bytes` must outlive the result.
+  // Throws kCorruptData, or kUnimplemented for members that are compressed or encrypted. `bytes` must outlive the
+  // result.
   static ZipDirectory Parse(std::span<const uint8_t> bytes, const std::string& source);
 
   const std::vector<ZipMember>& members() const { return members_; }  // in the order of the directory
