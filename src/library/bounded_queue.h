@@ -1,4 +1,5 @@
-// What the threads of an index job hand each other: a queue of limited length and a budget of bytes. Both can be closed, which wakes everyone.
+// What the threads of an index job hand each other: a queue of limited length and a budget of bytes. Both can be
+// closed, which wakes everyone.
 #pragma once
 
 #include <algorithm>
@@ -79,7 +80,8 @@ class BoundedQueue {
   bool closed_ = false, aborted_ = false;
 };
 
-// Bytes that may be held at one time. One holder may exceed the limit when it is alone, so that nothing is too large for ever.
+// Bytes that may be held at one time. One holder may exceed the limit when it is alone, so that nothing is too large
+// for ever.
 class ByteBudget {
  public:
   explicit ByteBudget(int64_t limit_bytes) : limit_(limit_bytes) {}

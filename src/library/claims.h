@@ -1,7 +1,8 @@
-// Who computes what: so that the same content is computed once, even when copies of it are in the pipeline at the same time.
+// Who computes what: so that the same content is computed once, even when copies of it are in the pipeline at the same
+// time.
 //
-// The first worker to ask for a hash computes it. Others that come before it is done hand their file over and go on; the owner finishes it
-// for them. A claim is kept until the result is committed, when the library itself can answer.
+// The first worker to ask for a hash computes it. Others that come before it is done hand their file over and go on;
+// the owner finishes it for them. A claim is kept until the result is committed, when the library itself can answer.
 #pragma once
 
 #include <mutex>
@@ -38,8 +39,8 @@ class Claims {
     return Answer::kCompute;
   }
 
-  // Called by the owner after its outcome was queued for the writer; returns the files that wait for the hash. After success the claim
-  // stays until Release; a failed one is free for another try.
+  // Called by the owner after its outcome was queued for the writer; returns the files that wait for the hash. After
+  // success the claim stays until Release; a failed one is free for another try.
   std::vector<FoundFile> Finish(const std::string& hash, bool succeeded) {
     const std::lock_guard lock(mutex_);
     const auto found = claims_.find(hash);

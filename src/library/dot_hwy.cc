@@ -1,4 +1,5 @@
-// The inner product is bound by memory: four accumulators hide the latency of the multiply-add, nothing more is to be won.
+// The inner product is bound by memory: four accumulators hide the latency of the multiply-add, nothing more is to be
+// won.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "library/dot_hwy.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -14,7 +15,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-void DotRowsSimd(const float* HWY_RESTRICT query, const float* HWY_RESTRICT rows, int64_t count, int64_t dim, float* HWY_RESTRICT scores) {
+void DotRowsSimd(const float* HWY_RESTRICT query, const float* HWY_RESTRICT rows, int64_t count, int64_t dim,
+                 float* HWY_RESTRICT scores) {
   const hn::ScalableTag<float> tag;
   const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
   for (int64_t i = 0; i < count; ++i, rows += dim) {

@@ -1,7 +1,8 @@
-// The FAISS module: an inverted file (IVF) with 8-bit codes. Built as a shared object that exports one function; see faiss_module.h.
+// The FAISS module: an inverted file (IVF) with 8-bit codes. Built as a shared object that exports one function; see
+// faiss_module.h.
 //
-// IVF rather than HNSW: it is built in seconds instead of minutes and adds a byte for each dimension instead of a graph. The codes lose some
-// precision, which the caller repairs by ranking the candidates with the exact vectors.
+// IVF rather than HNSW: it is built in seconds instead of minutes and adds a byte for each dimension instead of a
+// graph. The codes lose some precision, which the caller repairs by ranking the candidates with the exact vectors.
 #include "library/faiss_module.h"
 
 #include <faiss/IndexFlat.h>
@@ -16,8 +17,9 @@ namespace {
 
 struct Ivf {
   Ivf(int64_t dim, int64_t lists)
-      : coarse(dim), index(&coarse, static_cast<size_t>(dim), static_cast<size_t>(lists), faiss::ScalarQuantizer::QT_8bit,
-                           faiss::METRIC_INNER_PRODUCT, /*encode_residual=*/true) {
+      : coarse(dim),
+        index(&coarse, static_cast<size_t>(dim), static_cast<size_t>(lists), faiss::ScalarQuantizer::QT_8bit,
+              faiss::METRIC_INNER_PRODUCT, /*encode_residual=*/true) {
     index.cp.niter = 8;  // clusters need not be perfect: recall is bought with probes
     index.cp.seed = 1234;
     index.cp.min_points_per_centroid = 1;
@@ -71,6 +73,7 @@ void Destroy(void* index) { delete static_cast<Ivf*>(index); }
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const fovea::library::FaissModule* fovea_faiss_module() {
-  static constexpr fovea::library::FaissModule kModule = {fovea::library::kFaissModuleVersion, Create, Add, Search, Destroy};
+  static constexpr fovea::library::FaissModule kModule = {fovea::library::kFaissModuleVersion, Create, Add, Search,
+                                                          Destroy};
   return &kModule;
 }

@@ -1,7 +1,7 @@
 // The border between Fovea and its optional FAISS module: plain C types, so that the two need agree on nothing else.
 //
-// FAISS brings BLAS and LAPACK along (40 MB); it lives in a module of its own that is loaded when a library outgrows exact search,
-// so that every other start stays fast and Fovea runs without it.
+// FAISS brings BLAS and LAPACK along (40 MB); it lives in a module of its own that is loaded when a library outgrows
+// exact search, so that every other start stays fast and Fovea runs without it.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@ inline constexpr int32_t kFaissModuleVersion = 1;
 inline constexpr char kFaissModuleFile[] = "fovea_faiss.so";
 inline constexpr char kFaissModuleEntry[] = "fovea_faiss_module";
 
-// An index finds candidates only: ids whose inner product with the query is probably among the largest. The caller ranks them exactly.
-// Functions that can fail return false or nullptr and write a reason to `error` (of kFaissErrorBytes).
+// An index finds candidates only: ids whose inner product with the query is probably among the largest. The caller
+// ranks them exactly. Functions that can fail return false or nullptr and write a reason to `error` (of
+// kFaissErrorBytes).
 inline constexpr int64_t kFaissErrorBytes = 512;
 
 struct FaissModule {

@@ -61,12 +61,13 @@ Outcome MakeOutcome(Outcome::Kind kind, FoundFile file, std::string hash, std::s
 
 class Job {
  public:
-  Job(const std::string& file, const std::vector<std::string>& folders, const Analyzer& analyzer, const JobOptions& options)
+  Job(const std::string& file, const std::vector<std::string>& folders, const Analyzer& analyzer,
+      const JobOptions& options)
       : analyzer_(analyzer),
         options_(options),
         roots_(NormalizeRoots(folders)),
-        failed_by_(base::StrCat("fovea ", FOVEA_VERSION, ", max_pixels ", options.index.decode.max_pixels, ", max_file_bytes ",
-                                options.index.decode.max_file_bytes)),
+        failed_by_(base::StrCat("fovea ", FOVEA_VERSION, ", max_pixels ", options.index.decode.max_pixels,
+                                ", max_file_bytes ", options.index.decode.max_file_bytes)),
         store_(file, Database::Mode::kCreate),
         scan_reader_(file, Database::Mode::kReadOnly),
         claim_reader_(file, Database::Mode::kReadOnly),
@@ -130,14 +131,19 @@ class Job {
     const int workers = schedule.workers > 0 ? schedule.workers : base::AvailableCores();
     const auto no_more = [this] { outcomes_.Close(); };
     if (options_.index.on_progress) {
-      Start(1, 1, [this] { expected_ = CountPictures(roots_, &stopped_); }, [] {});
+      Start(
+          1, 1, [this] { expected_ = CountPictures(roots_, &stopped_); }, [] {});
     }
-    Start(1, 1, [this] { ScanFolders(); }, [this] { candidates_.Close(); });
+    Start(
+        1, 1, [this] { ScanFolders(); }, [this] { candidates_.Close(); });
     if (schedule.decoders > 0) {
-      Start(schedule.decoders, 1, [this] { DecodeForOthers(); }, [this] { decoded_.Close(); });
-      Start(workers, schedule.threads_each, [this] { AnalyzeDecoded(); }, no_more);
+      Start(
+          schedule.decoders, 1, [this] { DecodeForOthers(); }, [this] { decoded_.Close(); });
+      Start(
+          workers, schedule.threads_each, [this] { AnalyzeDecoded(); }, no_more);
     } else {
-      Start(workers, schedule.threads_each, [this] { DecodeAndAnalyze(); }, no_more);
+      Start(
+          workers, schedule.threads_each, [this] { DecodeAndAnalyze(); }, no_more);
     }
   }
 
@@ -176,42 +182,50 @@ class Job {
 
   // ---- read, decode
 
-  // A picture ready to be analysed; nothing when the file's outcome is decided (and queued) without. `may_wait`: false gives up when memory is
-  // short, leaving `file` as it was.
-  enum class Step { kPrepared, kSettled, kNoMemory };
-  Step Prepare(FoundFile& file, bool may_wait, Prepared& prepared) {
+  // Waits for `bytes` of a budget. Waiting with decoded pictures in hand could wait for ever: analyses those first.
+  ByteBudget::Share TakeShare(ByteBudget& budget, int64_t bytes, std::vector<Prepared>& batch) {
+    std::optional<ByteBudget::Share> share = budget.TryTake(bytes);
+    if (share.has_value()) return std::move(*share);
+    Analyze(batch);
+    return budget.Take(bytes);
+  }
+
+  // Reads and decodes a picture into `batch`, unless its outcome is decided (and queued) without.
+  void Prepare(FoundFile file, std::vector<Prepared>& batch) {
     std::string hash;
     bool is_owner = false;
     Reason reason;
     try {
-      const int64_t size = std::min(file.stamp.size_bytes, options_.index.decode.max_file_bytes);
-      std::optional<ByteBudget::Share> file_share = may_wait ? file_bytes_.Take(size) : file_bytes_.TryTake(size);
-      if (!file_share.has_value()) return Step::kNoMemory;
-      const std::vector<uint8_t> bytes = base::ReadFile(file.path, options_.index.decode.max_file_bytes);
+      const DecodeOptions& limits = options_.index.decode;
+      const ByteBudget::Share file_share =
+          TakeShare(file_bytes_, std::min(file.stamp.size_bytes, limits.max_file_bytes), batch);
+      const std::vector<uint8_t> bytes = base::ReadFile(file.path, limits.max_file_bytes);
       RequireData(!bytes.empty(), "[library] ", base::PrintableUtf8(file.path), ": the file is empty");
       hash = base::ContentHash(bytes);
-      switch (AskForClaim(hash, file)) {
-        case Claims::Answer::kKnown: outcomes_.Push(MakeOutcome(Outcome::Kind::kKnown, std::move(file), hash)); return Step::kSettled;
-        case Claims::Answer::kWait: return Step::kSettled;
-        case Claims::Answer::kCompute: is_owner = true;
-      }
+      const Claims::Answer answer = AskForClaim(hash, file);
+      if (answer == Claims::Answer::kKnown) outcomes_.Push(MakeOutcome(Outcome::Kind::kKnown, std::move(file), hash));
+      if (answer != Claims::Answer::kCompute) return;
+      is_owner = true;
       const ImageInfo header = options_.decoder.probe(bytes, file.path);
-      const int64_t pixels = header.width > 0 && header.height > 0 ? header.width * header.height : 0;
-      prepared.share = pixel_bytes_.Take(std::min(pixels, options_.index.decode.max_pixels) * 3);
+      const int64_t pixels =
+          header.width > 0 && header.height > 0 ? std::min(header.width * header.height, limits.max_pixels) : 0;
+      Prepared prepared;
+      prepared.share = TakeShare(pixel_bytes_, pixels * 3, batch);
       prepared.content.hash = hash;
       prepared.image = options_.decoder.decode(bytes, file.path, &prepared.content.info);
       prepared.file = std::move(file);
-      return Step::kPrepared;
+      batch.push_back(std::move(prepared));
+      return;
     } catch (const JobError&) {
       throw;
     } catch (const std::exception& exception) {
       reason = ReasonOf(exception);
     }
     Settle(std::move(file), hash, is_owner, reason);
-    return Step::kSettled;
   }
 
-  // Thrown when the job has been aborted for an error of the library file, to be told from errors of the picture that is being prepared.
+  // Thrown when the job has been aborted for an error of the library file, to be told from errors of the picture that
+  // is being prepared.
   struct JobError : std::exception {};
 
   Claims::Answer AskForClaim(const std::string& hash, FoundFile& file) {
@@ -225,10 +239,13 @@ class Job {
 
   // The outcome of a file that failed, and of all files with its content.
   void Settle(FoundFile file, const std::string& hash, bool is_owner, const Reason& reason) {
-    const std::string failed_by = reason.is_lasting ? failed_by_ : "";
+    const std::string name = base::PrintableUtf8(file.path);
     const auto queue = [&](FoundFile failed) {
-      Outcome outcome = MakeOutcome(Outcome::Kind::kFailed, std::move(failed), hash, reason.text);
-      outcome.failed_by = failed_by;
+      std::string text = reason.text;
+      const size_t at = text.find(name);  // the reason names the file that was tried
+      if (at != std::string::npos) text.replace(at, name.size(), base::PrintableUtf8(failed.path));
+      Outcome outcome = MakeOutcome(Outcome::Kind::kFailed, std::move(failed), hash, std::move(text));
+      outcome.failed_by = reason.is_lasting ? failed_by_ : "";
       outcomes_.Push(std::move(outcome));
     };
     queue(std::move(file));
@@ -244,25 +261,20 @@ class Job {
     while (!stopped_) {
       std::optional<FoundFile> file = candidates_.Pop();
       if (!file.has_value()) break;
-      Prepared prepared;
-      // Waiting for memory with decoded pictures in hand could wait for ever: analyse those first.
-      Step step = Prepare(*file, batch.empty(), prepared);
-      if (step == Step::kNoMemory) {
-        Analyze(batch);
-        step = Prepare(*file, true, prepared);
-      }
-      if (step == Step::kPrepared) batch.push_back(std::move(prepared));
+      Prepare(std::move(*file), batch);
       if (batch.size() >= batch_size) Analyze(batch);
     }
     Analyze(batch);
   }
 
   void DecodeForOthers() {
+    std::vector<Prepared> single;
     while (!stopped_) {
       std::optional<FoundFile> file = candidates_.Pop();
       if (!file.has_value()) break;
-      Prepared prepared;
-      if (Prepare(*file, true, prepared) == Step::kPrepared) decoded_.Push(std::move(prepared));
+      Prepare(std::move(*file), single);
+      for (Prepared& prepared : single) decoded_.Push(std::move(prepared));
+      single.clear();
     }
   }
 
@@ -334,7 +346,8 @@ class Job {
     outcome.content = std::move(prepared.content);
     outcome.owns_claim = true;
     outcomes_.Push(std::move(outcome));
-    for (FoundFile& copy : claims_.Finish(hash, true)) outcomes_.Push(MakeOutcome(Outcome::Kind::kKnown, std::move(copy), hash));
+    for (FoundFile& copy : claims_.Finish(hash, true))
+      outcomes_.Push(MakeOutcome(Outcome::Kind::kKnown, std::move(copy), hash));
   }
 
   // ---- write and report; on the thread of the caller
@@ -365,7 +378,8 @@ class Job {
     written_ += static_cast<int64_t>(group.size());
     for (const Outcome& outcome : group) {
       if (outcome.owns_claim) claims_.Release(outcome.hash);
-      if (!outcome.reason.empty() && options_.index.on_failure) options_.index.on_failure({outcome.file.path, outcome.reason});
+      if (!outcome.reason.empty() && options_.index.on_failure)
+        options_.index.on_failure({outcome.file.path, outcome.reason});
     }
   }
 
@@ -375,7 +389,8 @@ class Job {
     last_progress_ = Clock::now();
     const int64_t done = written_ + unchanged_;
     const int64_t total = is_scanned_ ? found_.load() : expected_ == 0 ? 0 : std::max(expected_.load(), found_.load());
-    options_.index.on_progress({.done = done, .total = total, .failed = writer_.report().failed, .seconds = SecondsSince(start_)});
+    options_.index.on_progress(
+        {.done = done, .total = total, .failed = writer_.report().failed, .seconds = SecondsSince(start_)});
   }
 
   const Clock::time_point start_ = Clock::now();
@@ -406,7 +421,8 @@ class Job {
 
 }  // namespace
 
-IndexReport RunIndexJob(const std::string& file, const std::vector<std::string>& folders, const Analyzer& analyzer, const JobOptions& options) {
+IndexReport RunIndexJob(const std::string& file, const std::vector<std::string>& folders, const Analyzer& analyzer,
+                        const JobOptions& options) {
   Require(!folders.empty(), "[library] expected at least one folder to index, got none");
   return Job(file, folders, analyzer, options).Run();
 }

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "library/library_testing.h"
 #include "library/search.h"
+#include "testing/testing.h"
 
 namespace fovea::library {
 namespace {
@@ -133,18 +134,21 @@ TEST_F(IndexJobTest, CopiesAreComputedOnce) {
 }
 
 TEST_F(IndexJobTest, EveryScheduleGivesTheSameLibrary) {
-  for (uint32_t i = 0; i < 60; ++i) Write(std::to_string(i % 7) + "/" + std::to_string(i) + ".bmp", Bmp(3 + i % 5, 4, i % 50));
+  for (uint32_t i = 0; i < 60; ++i)
+    Write(std::to_string(i % 7) + "/" + std::to_string(i) + ".bmp", Bmp(3 + i % 5, 4, i % 50));
   Write("broken.bmp", Bmp(9, 9, 9).substr(0, 60));
   Index();
   const std::string expected = Contents(db_);
-  EXPECT_EQ(std::count(expected.begin(), expected.end(), '\n'), 61);
-  const IndexSchedule schedules[] = {{.workers = 1}, {.workers = 3, .batch = 4}, {.workers = 1, .threads_each = 2, .decoders = 2, .batch = 8}};
+  EXPECT_EQ(computed_, 50);
+  const IndexSchedule schedules[] = {
+      {.workers = 1}, {.workers = 3, .batch = 4}, {.workers = 1, .threads_each = 2, .decoders = 2, .batch = 8}};
   for (const IndexSchedule& schedule : schedules) {
     options_.index.schedule = schedule;
     options_.memory_bytes = 100;  // every picture is larger: they go one by one, and nobody waits for ever
     fs::remove(db_);
     Index();
-    EXPECT_EQ(Contents(db_), expected) << "workers " << schedule.workers << ", decoders " << schedule.decoders;
+    EXPECT_EQ(FirstDifference(Contents(db_), expected), "")
+        << "workers " << schedule.workers << ", decoders " << schedule.decoders;
   }
 }
 
@@ -160,7 +164,8 @@ TEST_F(IndexJobTest, BadFilesAreReportedAndRemembered) {
   EXPECT_EQ(report.added, 2);
   EXPECT_EQ(report.failed, 4);
   ASSERT_EQ(failures_.size(), 4u);
-  for (const char* name : {"empty.jpg", "cut.bmp", "text.png", "dangling.jpg"}) EXPECT_TRUE(failures_.contains(Path(name))) << name;
+  for (const char* name : {"empty.jpg", "cut.bmp", "text.png", "dangling.jpg"})
+    EXPECT_TRUE(failures_.contains(Path(name))) << name;
   const std::map<std::string, std::string> first = failures_;
 
   int64_t decoded = 0;
@@ -327,7 +332,8 @@ int64_t ResidentBytes() {
 }
 
 TEST_F(IndexJobTest, MemoryDoesNotGrowWithTheFolder) {
-  // Small pictures in large files: held all at once they would take 20,000 x 12 KB = 240 MB encoded, and as much decoded.
+  // Small pictures in large files: held all at once they would take 20,000 x 12 KB = 240 MB encoded, and as much
+  // decoded.
   const std::string picture = Bmp(64, 64, 1);
   for (int i = 0; i < 20'000; ++i) {
     std::string different = picture;

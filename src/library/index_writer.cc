@@ -22,7 +22,8 @@ void AddCounts(IndexReport& total, const IndexReport& part) {
 
 }  // namespace
 
-IndexWriter::IndexWriter(Store& store, const StoredModel& model, const std::vector<std::string>& roots) : store_(store) {
+IndexWriter::IndexWriter(Store& store, const StoredModel& model, const std::vector<std::string>& roots)
+    : store_(store) {
   Transaction transaction(store_.db());
   model_id_ = store_.PutModel(model);
   for (const std::string& root : roots) roots_.emplace_back(root, store_.PutRoot(root));
@@ -66,7 +67,8 @@ void IndexWriter::WriteOne(const Outcome& outcome, IndexReport& counts) {
   // A picture that cannot be read today (no permission, a failing drive) keeps what is known of it.
   const bool keeps_data = outcome.failed_by.empty() && known.has_value() && known->content_id != 0;
   if (!keeps_data) {
-    store_.PutFailure(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp, outcome.reason, outcome.failed_by);
+    store_.PutFailure(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp, outcome.reason,
+                      outcome.failed_by);
   }
 }
 
@@ -75,7 +77,8 @@ void IndexWriter::WriteContent(const Outcome& outcome, const std::optional<Known
                                                                       : store_.FindContent(outcome.hash, model_id_);
   if (content_id == 0) {  // another program has deleted it since
     ++counts.failed;
-    store_.PutFailure(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp, "its data was deleted meanwhile; index again", "");
+    store_.PutFailure(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp,
+                      "its data was deleted meanwhile; index again", "");
     return;
   }
   store_.PutFile(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp, content_id);
@@ -111,12 +114,16 @@ void IndexWriter::RemoveGone(const std::vector<bool>& seen, const std::vector<st
   const int64_t gone = db.Scalar("SELECT count(*) FROM gone", 0);
   // A file that went and one that came with the same content are one file that moved.
   const int64_t moved = gone == 0 ? 0
-                                  : db.Scalar("SELECT sum(min(g.n, f.n)) FROM (SELECT content_id, count(*) AS n FROM gone GROUP BY content_id) g JOIN "
-                                              "(SELECT content_id, count(*) AS n FROM file WHERE id > ? GROUP BY content_id) f ON g.content_id = f.content_id",
-                                              0, max_file_id_);
+                                  : db.Scalar(
+                                        "SELECT sum(min(g.n, f.n)) FROM (SELECT content_id, count(*) AS n FROM gone "
+                                        "GROUP BY content_id) g JOIN "
+                                        "(SELECT content_id, count(*) AS n FROM file WHERE id > ? GROUP BY content_id) "
+                                        "f ON g.content_id = f.content_id",
+                                        0, max_file_id_);
   constexpr size_t kGroup = 500;
   for (std::vector<int64_t> ids;; ids.clear()) {
-    for (auto rows = db.Query("SELECT file_id FROM gone LIMIT ?", static_cast<int64_t>(kGroup)); rows.Next();) ids.push_back(rows.Int(0));
+    for (auto rows = db.Query("SELECT file_id FROM gone LIMIT ?", static_cast<int64_t>(kGroup)); rows.Next();)
+      ids.push_back(rows.Int(0));
     if (ids.empty()) break;
     Transaction transaction(db);
     for (const int64_t id : ids) {

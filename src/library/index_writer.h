@@ -49,7 +49,8 @@ class IndexWriter {
   // Writes all outcomes in one transaction and counts them.
   void Write(const std::vector<Outcome>& outcomes);
 
-  // Removes files below the roots that were there before, are not `seen` (by id), and do not lie at or below a path in `unreadable`.
+  // Removes files below the roots that were there before, are not `seen` (by id), and do not lie at or below a path in
+  // `unreadable`.
   void RemoveGone(const std::vector<bool>& seen, const std::vector<std::string>& unreadable);
   // Deletes content that has been unused for long.
   void Sweep(int64_t keep_seconds);

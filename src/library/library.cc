@@ -1,5 +1,5 @@
-// The public face of the library: opens the store and passes questions on. One connection answers all questions, one at a time; an index job
-// opens its own.
+// The public face of the library: opens the store and passes questions on. One connection answers all questions, one at
+// a time; an index job opens its own.
 #include "fovea/library.h"
 
 #include <cstdlib>
@@ -20,7 +20,8 @@ Library Library::Open(const std::string& file, const LibraryOptions& options) {
   if (!options.read_only && file == DefaultFile()) {
     std::error_code error;
     std::filesystem::create_directories(std::filesystem::path(file).parent_path(), error);
-    if (error) Fail(ErrorCode::kIo, "[library] cannot make the folder of ", base::PrintableUtf8(file), ": ", error.message());
+    if (error)
+      Fail(ErrorCode::kIo, "[library] cannot make the folder of ", base::PrintableUtf8(file), ": ", error.message());
   }
   return Library(std::make_unique<Impl>(file, options.read_only));
 }

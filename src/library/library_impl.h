@@ -12,7 +12,9 @@ namespace fovea {
 
 struct Library::Impl {
   Impl(const std::string& file_in, bool is_read_only)
-      : file(file_in), read_only(is_read_only), reader(file_in, is_read_only ? library::Database::Mode::kReadOnly : library::Database::Mode::kCreate) {}
+      : file(file_in),
+        read_only(is_read_only),
+        reader(file_in, is_read_only ? library::Database::Mode::kReadOnly : library::Database::Mode::kCreate) {}
 
   const std::string file;
   const bool read_only;

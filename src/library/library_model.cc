@@ -22,9 +22,11 @@ IndexReport Library::Index(const std::vector<std::string>& folders, const Model&
   return library::RunIndexJob(impl_->file, folders, analyzer, {.index = options, .decoder = decoder});
 }
 
-std::vector<SearchHit> Library::SearchByImage(const Image& image, const Model& model, const SearchOptions& options) const {
+std::vector<SearchHit> Library::SearchByImage(const Image& image, const Model& model,
+                                              const SearchOptions& options) const {
   const ModelInfo& info = model.info();
-  if (info.embedding_dim <= 0) Fail(ErrorCode::kUnimplemented, "[library] model ", info.name, " makes no embeddings to search with");
+  if (info.embedding_dim <= 0)
+    Fail(ErrorCode::kUnimplemented, "[library] model ", info.name, " makes no embeddings to search with");
   const std::vector<std::vector<float>> query = model.EmbedImages({&image, 1});
   const std::lock_guard lock(impl_->mutex);
   const library::VectorIndex* index = impl_->embeddings.Refresh(impl_->reader, info.fingerprint, info.embedding_dim);

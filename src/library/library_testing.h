@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/strings.h"
 #include "library/index_job.h"
-#include "testing/testing.h"
 
 namespace fovea::library {
 
@@ -46,7 +46,8 @@ inline void WriteFile(const std::string& path, std::string_view bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
-// A model that costs nothing: the embedding is the mean colour of 2x2 tiles, the label the strongest colour. Counts the pictures it was shown.
+// A model that costs nothing: the embedding is the mean colour of 2x2 tiles, the label the strongest colour. Counts the
+// pictures it was shown.
 struct CheapModel {
   std::string fingerprint = "cheap-1";
   std::shared_ptr<std::atomic<int64_t>> seen = std::make_shared<std::atomic<int64_t>>(0);
@@ -67,7 +68,9 @@ struct CheapModel {
     for (float& value : tiles) value /= std::sqrt(norm);
     const auto best = static_cast<size_t>(std::max_element(colours, colours + 3) - colours);
     const char* names[] = {"deep red", "leaf green", "sky blue"};
-    return {.labels = {{names[best], static_cast<int64_t>(best), colours[best] / (colours[0] + colours[1] + colours[2])}}, .embedding = tiles};
+    return {
+        .labels = {{names[best], static_cast<int64_t>(best), colours[best] / (colours[0] + colours[1] + colours[2])}},
+        .embedding = tiles};
   }
 
   Analyzer analyzer() const {
@@ -88,19 +91,26 @@ inline JobOptions TestOptions() {
   JobOptions options;
   options.index.schedule.workers = 2;
   options.commit_seconds = 0.05;
-  options.decoder.probe = [](std::span<const uint8_t> bytes, const std::string& name) { return ProbeImage(bytes, name); };
-  options.decoder.decode = [](std::span<const uint8_t> bytes, const std::string& name, ImageInfo* info) { return DecodeImage(bytes, name, {}, info); };
+  options.decoder.probe = [](std::span<const uint8_t> bytes, const std::string& name) {
+    return ProbeImage(bytes, name);
+  };
+  options.decoder.decode = [](std::span<const uint8_t> bytes, const std::string& name, ImageInfo* info) {
+    return DecodeImage(bytes, name, {}, info);
+  };
   return options;
 }
 
-// Everything a person can see of a library, one line for each file in order of path; without ids, times and order of writing.
+// Everything a person can see of a library, one line for each file in order of path; without ids, times and order of
+// writing.
 inline std::string Contents(const std::string& file) {
   Store store(file, Database::Mode::kReadOnly);
   std::string text;
   char number[32];
-  for (auto rows = store.db().Query("SELECT f.path, f.size_bytes, f.failure, c.hash, c.width_px, c.height_px, a.embedding, w.labels, w.name, w.folders, c.id "
-                                    "FROM file f LEFT JOIN content c ON c.id = f.content_id LEFT JOIN analysis a ON a.content_id = c.id "
-                                    "LEFT JOIN words w ON w.rowid = f.id ORDER BY f.path");
+  for (auto rows = store.db().Query(
+           "SELECT f.path, f.size_bytes, f.failure, c.hash, c.width_px, c.height_px, a.embedding, w.labels, w.name, "
+           "w.folders, c.id "
+           "FROM file f LEFT JOIN content c ON c.id = f.content_id LEFT JOIN analysis a ON a.content_id = c.id "
+           "LEFT JOIN words w ON w.rowid = f.id ORDER BY f.path");
        rows.Next();) {
     for (int column = 0; column < 10; ++column) {
       if (column == 6) {
@@ -113,9 +123,10 @@ inline std::string Contents(const std::string& file) {
       }
       text += '|';
     }
-    for (auto labels = store.db().Query("SELECT l.name, p.class_index, p.score FROM picture_label p JOIN label l ON l.id = p.label_id "
-                                        "WHERE p.content_id = ? ORDER BY p.rank",
-                                        rows.Int(10));
+    for (auto labels = store.db().Query(
+             "SELECT l.name, p.class_index, p.score FROM picture_label p JOIN label l ON l.id = p.label_id "
+             "WHERE p.content_id = ? ORDER BY p.rank",
+             rows.Int(10));
          labels.Next();) {
       std::snprintf(number, sizeof(number), ":%.9g ", labels.Double(2));
       text += std::string(labels.Text(0)) + number;
@@ -123,6 +134,16 @@ inline std::string Contents(const std::string& file) {
     text += '\n';
   }
   return text;
+}
+
+// "" when equal, else the first line that differs, shortened: whole libraries would flood the screen.
+inline std::string FirstDifference(const std::string& actual, const std::string& expected) {
+  const std::vector<std::string> a = base::Split(actual, '\n'), b = base::Split(expected, '\n');
+  for (size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
+    const std::string left = i < a.size() ? a[i] : "(nothing)", right = i < b.size() ? b[i] : "(nothing)";
+    if (left != right) return "got " + left.substr(0, 300) + "\nexpected " + right.substr(0, 300);
+  }
+  return "";
 }
 
 }  // namespace fovea::library

@@ -1,4 +1,5 @@
-// The walk is depth first with open directory handles instead of recursion: constant stack, and memory that does not grow with the folder.
+// The walk is depth first with open directory handles instead of recursion: constant stack, and memory that does not
+// grow with the folder.
 #include "library/scan.h"
 
 #include <dirent.h>
@@ -236,7 +237,7 @@ std::vector<std::string> NormalizeRoots(const std::vector<std::string>& roots) {
 }
 
 bool HasPictureExtension(std::string_view name) {
-  constexpr std::string_view kExtensions[] = {"jpg",  "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif",
+  constexpr std::string_view kExtensions[] = {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif",
                                               "hif", "avif", "tif", "tiff", "gif", "bmp",  "dib"};
   const size_t dot = name.rfind('.');
   if (dot == std::string_view::npos || dot == 0) return false;
@@ -253,7 +254,8 @@ bool LooksLikePicture(std::span<const uint8_t> head) {
   if (text.size() < 16) return false;
   if (text.starts_with("RIFF"sv)) return text.substr(8, 4) == "WEBP"sv;
   if (text.substr(4, 4) == "ftyp"sv) {
-    constexpr std::string_view kBrands[] = {"heic", "heix", "hevc", "heim", "heis", "mif1", "msf1", "avif", "avis", "heif"};
+    constexpr std::string_view kBrands[] = {"heic", "heix", "hevc", "heim", "heis",
+                                            "mif1", "msf1", "avif", "avis", "heif"};
     return std::find(std::begin(kBrands), std::end(kBrands), text.substr(8, 4)) != std::end(kBrands);
   }
   // "BM" alone begins many texts: ask for the size of one of the known headers, too.

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "library/library_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::library {
 namespace {
@@ -22,8 +23,9 @@ class ScanTest : public ::testing::Test {
   std::map<std::string, int> Found(const std::vector<std::string>& roots) {
     std::map<std::string, int> found;
     failures_.clear();
-    Scan(NormalizeRoots(roots), {.file = [&](FoundFile file) { ++found[file.path.substr(root_.size() + 1)]; },
-                                 .failure = [&](const std::string& path, const std::string& reason) { failures_[path] = reason; }});
+    Scan(NormalizeRoots(roots),
+         {.file = [&](FoundFile file) { ++found[file.path.substr(root_.size() + 1)]; },
+          .failure = [&](const std::string& path, const std::string& reason) { failures_[path] = reason; }});
     return found;
   }
   std::map<std::string, int> Found() { return Found({folder_.path()}); }

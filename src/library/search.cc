@@ -1,5 +1,6 @@
-// Search by vector is a lookup and a stop rule. Search by words streams all matches of FTS5 in order of row, beside one cursor for each
-// word and column that tells where the word matched: nothing is tokenized a second time, and memory does not grow with the number of matches.
+// Search by vector is a lookup and a stop rule. Search by words streams all matches of FTS5 in order of row, beside one
+// cursor for each word and column that tells where the word matched: nothing is tokenized a second time, and memory
+// does not grow with the number of matches.
 #include "library/search.h"
 
 #include <algorithm>
@@ -56,10 +57,11 @@ const VectorIndex* EmbeddingCache::Refresh(Store& store, const std::string& fing
     epoch_ = epoch;
     last_seq_ = 0;
   }
-  store.ForEachEmbedding(model_id, dim, last_seq_, [&](int64_t seq, int64_t content_id, std::span<const float> embedding) {
-    index_->Add(content_id, embedding);
-    last_seq_ = seq;
-  });
+  store.ForEachEmbedding(model_id, dim, last_seq_,
+                         [&](int64_t seq, int64_t content_id, std::span<const float> embedding) {
+                           index_->Add(content_id, embedding);
+                           last_seq_ = seq;
+                         });
   return index_.get();
 }
 
@@ -69,11 +71,13 @@ float RelevanceFloor(std::vector<float> sample, float best) {
   const float middle = ordinary + 0.5f * (best - ordinary);
   if (sample.size() < 16) return middle;
   for (float& value : sample) value = std::abs(value - ordinary);
-  const float deviation = std::max(0.01f, 1.4826f * MedianOf(sample));  // 1.4826: equals the standard deviation of a normal distribution
+  const float deviation =
+      std::max(0.01f, 1.4826f * MedianOf(sample));  // 1.4826: equals the standard deviation of a normal distribution
   return std::max(middle, ordinary + 3 * deviation);
 }
 
-std::vector<SearchHit> SearchByVector(Store& store, const VectorIndex& index, std::span<const float> query, const SearchOptions& options) {
+std::vector<SearchHit> SearchByVector(Store& store, const VectorIndex& index, std::span<const float> query,
+                                      const SearchOptions& options) {
   constexpr int64_t kSample = 4096;
   std::vector<SearchHit> hits;
   if (options.limit <= 0 || index.size() == 0) return hits;
@@ -83,8 +87,8 @@ std::vector<SearchHit> SearchByVector(Store& store, const VectorIndex& index, st
     hits.clear();
     const std::vector<VectorHit> found = index.Search(query, k);
     if (found.empty()) return hits;
-    const float floor =
-        options.all ? -std::numeric_limits<float>::infinity() : RelevanceFloor(index.SampleScores(query, kSample), found[0].score);
+    const float floor = options.all ? -std::numeric_limits<float>::infinity()
+                                    : RelevanceFloor(index.SampleScores(query, kSample), found[0].score);
     bool has_stopped = k >= index.size();
     for (const VectorHit& hit : found) {
       const int64_t room = options.limit - static_cast<int64_t>(hits.size());
@@ -126,7 +130,8 @@ class ColumnMatches {
 struct TermMatches {
   TermMatches(Database& db, const QueryTerm& query_term, size_t number)
       : term(query_term), names(db, "name", query_term, number), folders(db, "folders", query_term, number) {
-    for (auto rows = db.Query("SELECT rowid FROM label_words WHERE label_words MATCH ?", term.Fts()); rows.Next();) labels.insert(rows.Int(0));
+    for (auto rows = db.Query("SELECT rowid FROM label_words WHERE label_words MATCH ?", term.Fts()); rows.Next();)
+      labels.insert(rows.Int(0));
   }
   QueryTerm term;
   ColumnMatches names, folders;
@@ -146,7 +151,9 @@ struct WordHit {
   std::vector<Evidence> evidence;  // one for each term
 };
 
-bool IsBetter(const WordHit& a, const WordHit& b) { return a.score != b.score ? a.score > b.score : a.file_id < b.file_id; }
+bool IsBetter(const WordHit& a, const WordHit& b) {
+  return a.score != b.score ? a.score > b.score : a.file_id < b.file_id;
+}
 
 class WordSearch {
  public:
@@ -160,9 +167,10 @@ class WordSearch {
   // The best hits, best first.
   std::vector<WordHit> Run() {
     std::vector<WordHit> best;  // heap, worst on top
-    for (auto rows = db_.Query("SELECT w.rowid, bm25(words, 10.0, 5.0, 3.0), f.content_id FROM words w JOIN file f ON f.id = w.rowid "
-                               "WHERE words MATCH ? ORDER BY w.rowid",
-                               match_);
+    for (auto rows = db_.Query(
+             "SELECT w.rowid, bm25(words, 10.0, 5.0, 3.0), f.content_id FROM words w JOIN file f ON f.id = w.rowid "
+             "WHERE words MATCH ? ORDER BY w.rowid",
+             match_);
          rows.Next();) {
       WordHit hit = Judge(rows.Int(0), -rows.Double(1), rows.Int(2));
       if (best.size() == limit_ && !IsBetter(hit, best.front())) continue;
@@ -196,11 +204,14 @@ class WordSearch {
       if (in_folders) hit.evidence[i] = {Evidence::Source::kFolder, kFolderEvidence};
       if (in_name) hit.evidence[i] = {Evidence::Source::kName, kNameEvidence};
     }
-    for (auto rows = db_.Query("SELECT label_id, score FROM picture_label WHERE content_id = ? ORDER BY rank", content_id); rows.Next();) {
+    for (auto rows =
+             db_.Query("SELECT label_id, score FROM picture_label WHERE content_id = ? ORDER BY rank", content_id);
+         rows.Next();) {
       for (size_t i = 0; i < terms_.size(); ++i) {
         Evidence& evidence = hit.evidence[i];
         const bool is_better = rows.Double(1) > evidence.weight || evidence.source == Evidence::Source::kNone;
-        if (is_better && terms_[i]->labels.contains(rows.Int(0))) evidence = {Evidence::Source::kLabel, rows.Double(1), rows.Int(0)};
+        if (is_better && terms_[i]->labels.contains(rows.Int(0)))
+          evidence = {Evidence::Source::kLabel, rows.Double(1), rows.Int(0)};
       }
     }
     double sum = 0;
@@ -221,10 +232,12 @@ class WordSearch {
 
   // The folder that FTS5 marks: folders stand one on a line, inner words after a tab.
   std::string MatchedFolder(int64_t file_id, const QueryTerm& term) {
-    auto row = db_.Query("SELECT highlight(words, 2, char(1), char(2)) FROM words WHERE words MATCH ? AND rowid = ?", "folders : " + term.Fts(), file_id);
+    auto row = db_.Query("SELECT highlight(words, 2, char(1), char(2)) FROM words WHERE words MATCH ? AND rowid = ?",
+                         "folders : " + term.Fts(), file_id);
     if (!row.Next()) return "";
     const std::vector<std::string> lines = base::Split(row.Text(0), '\n');
-    const auto marked = std::find_if(lines.begin(), lines.end(), [](const std::string& line) { return line.find('\1') != std::string::npos; });
+    const auto marked = std::find_if(lines.begin(), lines.end(),
+                                     [](const std::string& line) { return line.find('\1') != std::string::npos; });
     std::string name = marked == lines.end() ? "" : base::Split(*marked, '\t')[0];
     std::erase_if(name, [](char c) { return c == '\1' || c == '\2'; });
     return name;

@@ -9,6 +9,7 @@
 
 #include "library/library_testing.h"
 #include "library/words.h"
+#include "testing/testing.h"
 
 namespace fovea::library {
 namespace {
@@ -22,7 +23,8 @@ TEST(Words, InnerWords) {
 }
 
 TEST(Words, FoldersFromTheRootDown) {
-  EXPECT_EQ(IndexedFolders("/home/ann/Pictures/Italy 2019/rome/x.jpg", "/home/ann/Pictures"), "Pictures\nItaly 2019\nrome");
+  EXPECT_EQ(IndexedFolders("/home/ann/Pictures/Italy 2019/rome/x.jpg", "/home/ann/Pictures"),
+            "Pictures\nItaly 2019\nrome");
   EXPECT_EQ(IndexedFolders("/home/ann/x.jpg", "/home/ann/x.jpg"), "ann");
   EXPECT_EQ(IndexedFolders("/a/x.jpg", "/"), "a");
   EXPECT_EQ(IndexedFolders("/x.jpg", "/"), "");
@@ -89,7 +91,8 @@ TEST_F(SearchTest, WordsInLabelsNamesAndFolders) {
   EXPECT_EQ(Names("zebra"), Strings{});
   EXPECT_EQ(Names("golden", {.limit = 2}), (Strings{"1.jpg", "Golden-Gate.jpg"}));
   EXPECT_EQ(Names("golden", {.limit = 0}), Strings{});
-  EXPECT_EQ(Names("golden", {}), (Strings{"1.jpg", "Golden-Gate.jpg", "sunset.jpg"}));  // 2.jpg is below a quarter of the best
+  EXPECT_EQ(Names("golden", {}),
+            (Strings{"1.jpg", "Golden-Gate.jpg", "sunset.jpg"}));  // 2.jpg is below a quarter of the best
 
   const std::vector<SearchHit> hits = SearchByWords(store_, "golden", {.all = true});
   EXPECT_EQ(hits[0].why, "label: golden retriever (0.90)");
@@ -104,8 +107,33 @@ TEST_F(SearchTest, WordsInLabelsNamesAndFolders) {
 
 TEST_F(SearchTest, AnyInputIsSafe) {
   Add("/home/ann/Pictures/a.jpg", {{"dog", 1, 0.9f}});
-  const std::string pieces[] = {"\"", "'", "*", "(", ")", "AND", "OR", "NOT", "NEAR(a b, 2)", "labels:", "{labels name}", "^", "-", "+", ";", "--",
-                                "dog", "\xFF", std::string(1, '\0'), "\xE2\x80\x93", "\xF0\x9F\x90\xB6", "\t", "%s", "\\", "DROP TABLE file", ",", "."};
+  const std::string pieces[] = {"\"",
+                                "'",
+                                "*",
+                                "(",
+                                ")",
+                                "AND",
+                                "OR",
+                                "NOT",
+                                "NEAR(a b, 2)",
+                                "labels:",
+                                "{labels name}",
+                                "^",
+                                "-",
+                                "+",
+                                ";",
+                                "--",
+                                "dog",
+                                "\xFF",
+                                std::string(1, '\0'),
+                                "\xE2\x80\x93",
+                                "\xF0\x9F\x90\xB6",
+                                "\t",
+                                "%s",
+                                "\\",
+                                "DROP TABLE file",
+                                ",",
+                                "."};
   std::mt19937 random(1);
   for (int i = 0; i < 3000; ++i) {
     std::string query;
@@ -116,7 +144,8 @@ TEST_F(SearchTest, AnyInputIsSafe) {
 }
 
 TEST_F(SearchTest, ManyMatchesKeepTheBest) {
-  for (int i = 0; i < 300; ++i) Add("/home/ann/Pictures/" + std::to_string(i) + ".jpg", {{"dog", 1, static_cast<float>((i * 37) % 300) / 300.0f}});
+  for (int i = 0; i < 300; ++i)
+    Add("/home/ann/Pictures/" + std::to_string(i) + ".jpg", {{"dog", 1, static_cast<float>((i * 37) % 300) / 300.0f}});
   const std::vector<SearchHit> hits = SearchByWords(store_, "dog", {.limit = 5});
   ASSERT_EQ(hits.size(), 5u);
   for (int rank = 0; rank < 5; ++rank) {
@@ -135,7 +164,8 @@ TEST_F(SearchTest, VectorsFollowTheLibrary) {
   for (int i = 0; i < 10; ++i) Add("/p/" + std::to_string(i), {}, at(10 * i));
   const auto search = [&](double degrees, const SearchOptions& options) {
     Strings names;
-    for (const SearchHit& hit : SearchByVector(store_, *cache.Refresh(store_, "f", 2), at(degrees), options)) names.emplace_back(FileName(hit.path));
+    for (const SearchHit& hit : SearchByVector(store_, *cache.Refresh(store_, "f", 2), at(degrees), options))
+      names.emplace_back(FileName(hit.path));
     return names;
   };
   EXPECT_EQ(search(0, {.limit = 3, .all = true}), (Strings{"0", "1", "2"}));
@@ -163,7 +193,8 @@ TEST(Relevance, StopsAboveTheOrdinary) {
   // 0.35 + 3 x 0.05 where the best hit is unremarkable; the middle where it is close.
   EXPECT_NEAR(RelevanceFloor(sample, 0.55f), 0.50f, 0.01f);
   EXPECT_NEAR(RelevanceFloor(sample, 0.95f), 0.65f, 0.01f);
-  for (int i = 0; i < 200; ++i) sample[static_cast<size_t>(i)] = 0.9f;  // a tenth of the library is relevant: still the same
+  for (int i = 0; i < 200; ++i)
+    sample[static_cast<size_t>(i)] = 0.9f;  // a tenth of the library is relevant: still the same
   EXPECT_NEAR(RelevanceFloor(sample, 0.95f), 0.65f, 0.02f);
   EXPECT_NEAR(RelevanceFloor({0.2f, 0.3f, 0.9f}, 0.9f), 0.6f, 1e-5f);
   EXPECT_EQ(RelevanceFloor({}, 0.9f), 0.9f);

@@ -1,5 +1,5 @@
-// The door to SQLite. Statements are cached by their text: an index job runs the same dozen for every picture, and preparing one costs more
-// than running it.
+// The door to SQLite. Statements are cached by their text: an index job runs the same dozen for every picture, and
+// preparing one costs more than running it.
 #include "library/sqlite.h"
 
 #include <sqlite3.h>
@@ -78,7 +78,9 @@ Database::~Database() {
   sqlite3_close_v2(handle_);
 }
 
-void Database::Execute(const std::string& sql) { Check(sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr), "use"); }
+void Database::Execute(const std::string& sql) {
+  Check(sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr), "use");
+}
 
 sqlite3_stmt* Database::Prepare(std::string_view sql) {
   std::string key(sql);
@@ -88,7 +90,9 @@ sqlite3_stmt* Database::Prepare(std::string_view sql) {
     return found->second;
   }
   sqlite3_stmt* statement = nullptr;
-  Check(sqlite3_prepare_v3(handle_, key.c_str(), static_cast<int>(key.size()) + 1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr), "read");
+  Check(sqlite3_prepare_v3(handle_, key.c_str(), static_cast<int>(key.size()) + 1, SQLITE_PREPARE_PERSISTENT,
+                           &statement, nullptr),
+        "read");
   statements_.emplace(std::move(key), statement);
   return statement;
 }
@@ -129,7 +133,8 @@ void Database::Check(int code, std::string_view action) const {
 
 void Database::FailSqlite(int code, std::string_view action) const {
   const char* hint = "";
-  if ((code & 0xFF) == SQLITE_BUSY || (code & 0xFF) == SQLITE_LOCKED) hint = "; hint: another program is writing to this library";
+  if ((code & 0xFF) == SQLITE_BUSY || (code & 0xFF) == SQLITE_LOCKED)
+    hint = "; hint: another program is writing to this library";
   if ((code & 0xFF) == SQLITE_CORRUPT) hint = "; hint: delete the file and index again, no photograph is lost";
   Fail(CodeOf(code), "[library] cannot ", action, " ", base::PrintableUtf8(file_), ": ", sqlite3_errmsg(handle_), hint);
 }

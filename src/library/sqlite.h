@@ -1,9 +1,12 @@
-// A thin door to SQLite: connections, cached prepared statements, cursors and transactions that clean up after themselves.
+// A thin door to SQLite: connections, cached prepared statements, cursors and transactions that clean up after
+// themselves.
 //
-//   for (auto rows = db.Query("SELECT id, path FROM file WHERE id > ?", last); rows.Next();) Use(rows.Int(0), rows.Bytes(1));
+//   for (auto rows = db.Query("SELECT id, path FROM file WHERE id > ?", last); rows.Next();) Use(rows.Int(0),
+//   rows.Bytes(1));
 //
-// Errors of SQLite become fovea::Error naming the file: kCorruptData for damaged files or files of another kind, kIo for what the
-// operating system refuses and for a file that stays locked, kInternal for wrong SQL. A connection belongs to one thread at a time.
+// Errors of SQLite become fovea::Error naming the file: kCorruptData for damaged files or files of another kind, kIo
+// for what the operating system refuses and for a file that stays locked, kInternal for wrong SQL. A connection belongs
+// to one thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -101,8 +104,12 @@ class Database {
   void Bind(sqlite3_stmt* statement, int position, int64_t value);
   void Bind(sqlite3_stmt* statement, int position, double value);
   void Bind(sqlite3_stmt* statement, int position, std::string_view text);
-  void Bind(sqlite3_stmt* statement, int position, const std::string& text) { Bind(statement, position, std::string_view(text)); }
-  void Bind(sqlite3_stmt* statement, int position, const char* text) { Bind(statement, position, std::string_view(text)); }
+  void Bind(sqlite3_stmt* statement, int position, const std::string& text) {
+    Bind(statement, position, std::string_view(text));
+  }
+  void Bind(sqlite3_stmt* statement, int position, const char* text) {
+    Bind(statement, position, std::string_view(text));
+  }
   void Bind(sqlite3_stmt* statement, int position, Blob blob);
   void Bind(sqlite3_stmt* statement, int position, std::nullptr_t);
   void Bind(sqlite3_stmt* statement, int position, const std::optional<double>& value);

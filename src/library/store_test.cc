@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "library/library_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::library {
 namespace {
@@ -85,9 +86,12 @@ TEST_F(StoreTest, KeepsEveryField) {
   EXPECT_EQ(failed->stamp, (FileStamp{7, 8, 9}));
   EXPECT_EQ(store.CountPictures(), 1);
   std::vector<float> embedding;
-  store.ForEachEmbedding(store.FindModel("f1"), 2, 0, [&](int64_t, int64_t, std::span<const float> row) { embedding.assign(row.begin(), row.end()); });
+  store.ForEachEmbedding(store.FindModel("f1"), 2, 0, [&](int64_t, int64_t, std::span<const float> row) {
+    embedding.assign(row.begin(), row.end());
+  });
   EXPECT_EQ(embedding, (std::vector<float>{0.6f, -0.8f}));
-  EXPECT_THROW(store.ForEachEmbedding(store.FindModel("f1"), 3, 0, [](int64_t, int64_t, std::span<const float>) {}), Error);
+  EXPECT_THROW(store.ForEachEmbedding(store.FindModel("f1"), 3, 0, [](int64_t, int64_t, std::span<const float>) {}),
+               Error);
 }
 
 TEST_F(StoreTest, RefusesWhatIsNoLibrary) {

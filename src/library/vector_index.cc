@@ -1,4 +1,5 @@
-// Rows lie in blocks of about a megabyte: adding never moves what a search or the builder of the approximate index is reading.
+// Rows lie in blocks of about a megabyte: adding never moves what a search or the builder of the approximate index is
+// reading.
 #include "library/vector_index.h"
 
 #include <dlfcn.h>
@@ -54,7 +55,8 @@ const FaissModule* LoadFaiss(const std::string& path) {
     std::error_code ignored;
     const std::string beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
     const char* folder = std::getenv("FOVEA_MODULES");
-    places = {folder != nullptr ? std::string(folder) : "", beside, beside + "/../lib/fovea", "/usr/local/lib/fovea", "/usr/lib/fovea"};
+    places = {folder != nullptr ? std::string(folder) : "", beside, beside + "/../lib/fovea", "/usr/local/lib/fovea",
+              "/usr/lib/fovea"};
     std::erase(places, "");
     for (std::string& place : places) place += std::string("/") + kFaissModuleFile;
   }
@@ -81,7 +83,8 @@ class VectorIndex::Approximate {
   };
 
   // nullptr when FAISS is not there or fails: then search stays exact.
-  static std::shared_ptr<const Approximate> Build(const std::string& module_path, int64_t dim, const std::vector<Stretch>& stretches) {
+  static std::shared_ptr<const Approximate> Build(const std::string& module_path, int64_t dim,
+                                                  const std::vector<Stretch>& stretches) {
     const FaissModule* module = LoadFaiss(module_path);
     if (module == nullptr) return nullptr;
     std::shared_ptr<Approximate> index(new Approximate(module));
@@ -89,7 +92,8 @@ class VectorIndex::Approximate {
     index->lists_ = std::max<int64_t>(16, static_cast<int64_t>(std::sqrt(static_cast<double>(index->rows_))));
     char error[kFaissErrorBytes] = "";
     const std::vector<float> sample = Sample(stretches, dim, index->rows_, index->lists_ * 48);
-    index->handle_ = module->create(sample.data(), static_cast<int64_t>(sample.size()) / dim, dim, index->lists_, error);
+    index->handle_ =
+        module->create(sample.data(), static_cast<int64_t>(sample.size()) / dim, dim, index->lists_, error);
     if (index->handle_ == nullptr) return nullptr;
     int64_t first = 0;
     for (const Stretch& stretch : stretches) {
@@ -137,7 +141,9 @@ class VectorIndex::Approximate {
 };
 
 VectorIndex::VectorIndex(int64_t dim, VectorIndexOptions options)
-    : dim_(dim), options_(std::move(options)), rows_per_block_(std::max<int64_t>(16, (1 << 18) / std::max<int64_t>(1, dim))) {
+    : dim_(dim),
+      options_(std::move(options)),
+      rows_per_block_(std::max<int64_t>(16, (1 << 18) / std::max<int64_t>(1, dim))) {
   Require(dim > 0, "[vector index] expected a dimension above 0, got ", dim);
 }
 
@@ -195,7 +201,8 @@ std::vector<VectorHit> VectorIndex::SearchExactly(std::span<const float> query, 
 }
 
 std::vector<VectorHit> VectorIndex::Search(std::span<const float> query, int64_t k) const {
-  Require(static_cast<int64_t>(query.size()) == dim_, "[vector index] expected a query of ", dim_, " values, got ", query.size());
+  Require(static_cast<int64_t>(query.size()) == dim_, "[vector index] expected a query of ", dim_, " values, got ",
+          query.size());
   k = std::clamp<int64_t>(k, 0, size_);
   const int64_t wanted = 8 * k + 64;
   if (size_ <= options_.exact_limit || wanted > size_ / 8) return SearchExactly(query, 0, k);
@@ -239,9 +246,10 @@ void VectorIndex::StartBuilding() const {
   for (const std::shared_ptr<Block>& block : blocks_) {
     stretches.push_back({block, block->rows.data(), static_cast<int64_t>(block->ids.size())});
   }
-  building_ = std::async(std::launch::async, [path = options_.module_path, dim = dim_, stretches = std::move(stretches)] {
-    return Approximate::Build(path, dim, stretches);
-  });
+  building_ =
+      std::async(std::launch::async, [path = options_.module_path, dim = dim_, stretches = std::move(stretches)] {
+        return Approximate::Build(path, dim, stretches);
+      });
 }
 
 bool VectorIndex::WaitForApproximate() const {

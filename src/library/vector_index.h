@@ -1,9 +1,10 @@
 // The nearest vectors by inner product: exactly up to a limit, with FAISS above it.
 //
-// Up to `exact_limit` rows every row is compared (SIMD, all threads): 100,000 rows of 1,280 floats are 512 MB, read once in well under a second.
-// Above it, an inverted file of FAISS names candidates that are then ranked with their exact inner products, so scores are the same and only
-// hits may be missing (recall >= 0.95 at 10 hits). Learning that index costs more than a few exact searches: it begins with the first search
-// above the limit, in the background, and until it is ready, and where the FAISS module is not installed, search stays exact.
+// Up to `exact_limit` rows every row is compared (SIMD, all threads): 100,000 rows of 1,280 floats are 512 MB, read
+// once in well under a second. Above it, an inverted file of FAISS names candidates that are then ranked with their
+// exact inner products, so scores are the same and only hits may be missing (recall >= 0.95 at 10 hits). Learning that
+// index costs more than a few exact searches: it begins with the first search above the limit, in the background, and
+// until it is ready, and where the FAISS module is not installed, search stays exact.
 //
 // Any number of threads may search at once; Add and Clear need the index alone.
 #pragma once
@@ -64,7 +65,9 @@ class VectorIndex {
   std::shared_ptr<const Approximate> CurrentApproximate() const;
   void StartBuilding() const;
   const float* RowAt(int64_t row) const;
-  int64_t IdAt(int64_t row) const { return blocks_[static_cast<size_t>(row / rows_per_block_)]->ids[static_cast<size_t>(row % rows_per_block_)]; }
+  int64_t IdAt(int64_t row) const {
+    return blocks_[static_cast<size_t>(row / rows_per_block_)]->ids[static_cast<size_t>(row % rows_per_block_)];
+  }
 
   const int64_t dim_;
   const VectorIndexOptions options_;

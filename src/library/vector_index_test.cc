@@ -10,8 +10,8 @@
 #include <random>
 #include <thread>
 
-#include "library/dot.h"
 #include "base/error.h"
+#include "library/dot.h"
 #include "library/faiss_module.h"
 #include "testing/testing.h"
 
@@ -30,14 +30,17 @@ Matrix IntegerRows(int64_t count, int64_t dim, uint32_t seed) {
   return rows;
 }
 
-std::vector<VectorHit> BruteForce(const Matrix& rows, const std::vector<float>& query, size_t k, const std::vector<int64_t>& ids) {
+std::vector<VectorHit> BruteForce(const Matrix& rows, const std::vector<float>& query, size_t k,
+                                  const std::vector<int64_t>& ids) {
   std::vector<VectorHit> hits;
   for (size_t i = 0; i < rows.size(); ++i) {
     double sum = 0;
     for (size_t d = 0; d < query.size(); ++d) sum += static_cast<double>(rows[i][d]) * query[d];
     hits.push_back({ids[i], static_cast<float>(sum)});
   }
-  std::sort(hits.begin(), hits.end(), [](const VectorHit& a, const VectorHit& b) { return a.score > b.score || (a.score == b.score && a.id < b.id); });
+  std::sort(hits.begin(), hits.end(), [](const VectorHit& a, const VectorHit& b) {
+    return a.score > b.score || (a.score == b.score && a.id < b.id);
+  });
   hits.resize(std::min(k, hits.size()));
   return hits;
 }
@@ -64,7 +67,8 @@ TEST(VectorIndex, EqualsBruteForceWithTies) {
       for (size_t i = 0; i < rows.size(); ++i) index.Add(ids[i], rows[i]);
       for (const size_t k : {size_t{1}, size_t{10}, size_t{5000}}) {
         const std::vector<float> query = IntegerRows(1, dim, 99)[0];
-        const std::vector<VectorHit> hits = index.Search(query, static_cast<int64_t>(k)), expected = BruteForce(rows, query, k, ids);
+        const std::vector<VectorHit> hits = index.Search(query, static_cast<int64_t>(k)),
+                                     expected = BruteForce(rows, query, k, ids);
         ASSERT_EQ(hits.size(), expected.size());
         for (size_t i = 0; i < hits.size(); ++i) {
           ASSERT_EQ(hits[i].id, expected[i].id) << "dim " << dim << " count " << count << " k " << k << " rank " << i;
@@ -90,7 +94,9 @@ TEST(VectorIndex, RefusesOtherSizesAndHandlesNothing) {
   EXPECT_EQ(index.size(), 0);
 }
 
-std::string ModulePath() { return std::filesystem::path(fovea::testing::FoveaBinary()).parent_path().string() + "/" + kFaissModuleFile; }
+std::string ModulePath() {
+  return std::filesystem::path(fovea::testing::FoveaBinary()).parent_path().string() + "/" + kFaissModuleFile;
+}
 
 // Unit vectors around `clusters` centres.
 Matrix ClusteredRows(int64_t count, int64_t dim, int64_t clusters, uint32_t seed) {
@@ -120,7 +126,8 @@ double RecallAt10(const VectorIndex& approximate, const VectorIndex& exact, cons
     const std::vector<VectorHit> hits = approximate.Search(query, 10);
     EXPECT_EQ(hits.size(), 10u);
     for (const VectorHit& truth : exact.Search(query, 10)) {
-      found += std::any_of(hits.begin(), hits.end(), [&](const VectorHit& hit) { return hit.id == truth.id && hit.score == truth.score; });
+      found += std::any_of(hits.begin(), hits.end(),
+                           [&](const VectorHit& hit) { return hit.id == truth.id && hit.score == truth.score; });
     }
   }
   return static_cast<double>(found) / (10.0 * static_cast<double>(queries.size()));

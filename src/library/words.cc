@@ -1,4 +1,5 @@
-// Splitting of names and queries. Only ASCII capitals and digits make inner words: other scripts rarely write camel case.
+// Splitting of names and queries. Only ASCII capitals and digits make inner words: other scripts rarely write camel
+// case.
 #include "library/words.h"
 
 #include <cstdint>
@@ -16,19 +17,22 @@ bool IsLetter(char c) { return IsLower(c) || IsUpper(c) || (static_cast<uint8_t>
 // Whether a new word starts at text[i].
 bool StartsWord(std::string_view text, size_t i) {
   const char before = text[i - 1], here = text[i];
-  if (IsDigit(before) != IsDigit(here)) return (IsLetter(before) && IsDigit(here)) || (IsDigit(before) && IsLetter(here));
+  if (IsDigit(before) != IsDigit(here))
+    return (IsLetter(before) && IsDigit(here)) || (IsDigit(before) && IsLetter(here));
   if (IsLower(before) && IsUpper(here)) return true;
   return IsUpper(before) && IsUpper(here) && i + 1 < text.size() && IsLower(text[i + 1]);  // "HTMLPage" -> "HTML Page"
 }
 
-// Punctuation and symbols of Unicode that FTS5 treats as separators; a query of these alone asks for nothing. A few rare ones are
-// missing: they only make a query find nothing.
+// Punctuation and symbols of Unicode that FTS5 treats as separators; a query of these alone asks for nothing. A few
+// rare ones are missing: they only make a query find nothing.
 bool IsSeparatorCodePoint(uint32_t c) {
   if (c < 0x80) return !IsLetter(static_cast<char>(c)) && !IsDigit(static_cast<char>(c));
-  if (c <= 0xBF) return c != 0xAA && c != 0xB2 && c != 0xB3 && c != 0xB5 && c != 0xB9 && c != 0xBA && !(c >= 0xBC && c <= 0xBE);
-  return c == 0xD7 || c == 0xF7 || (c >= 0x2000 && c <= 0x206F) || (c >= 0x20A0 && c <= 0x20CF) || (c >= 0x2190 && c <= 0x245F) ||
-         (c >= 0x2500 && c <= 0x2775) || (c >= 0x2794 && c <= 0x2BFF) || (c >= 0x2E00 && c <= 0x2E7F) || (c >= 0x3001 && c <= 0x3004) ||
-         (c >= 0x3008 && c <= 0x3020) || (c >= 0xFE00 && c <= 0xFE6F) || (c >= 0xFF01 && c <= 0xFF0F) || c == 0xFFFC || c == 0xFFFD ||
+  if (c <= 0xBF)
+    return c != 0xAA && c != 0xB2 && c != 0xB3 && c != 0xB5 && c != 0xB9 && c != 0xBA && !(c >= 0xBC && c <= 0xBE);
+  return c == 0xD7 || c == 0xF7 || (c >= 0x2000 && c <= 0x206F) || (c >= 0x20A0 && c <= 0x20CF) ||
+         (c >= 0x2190 && c <= 0x245F) || (c >= 0x2500 && c <= 0x2775) || (c >= 0x2794 && c <= 0x2BFF) ||
+         (c >= 0x2E00 && c <= 0x2E7F) || (c >= 0x3001 && c <= 0x3004) || (c >= 0x3008 && c <= 0x3020) ||
+         (c >= 0xFE00 && c <= 0xFE6F) || (c >= 0xFF01 && c <= 0xFF0F) || c == 0xFFFC || c == 0xFFFD ||
          (c >= 0x1F000 && c <= 0x1F0FF) || (c >= 0x1F10D && c <= 0x1FAFF) || c >= 0xE0000;
 }
 
@@ -38,7 +42,8 @@ bool HasWord(std::string_view text) {
     const auto lead = static_cast<uint8_t>(text[i]);
     const size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     uint32_t code = length == 1 ? lead : lead & (0xFFu >> (length + 1));
-    for (size_t k = 1; k < length && i + k < text.size(); ++k) code = code << 6 | (static_cast<uint8_t>(text[i + k]) & 0x3Fu);
+    for (size_t k = 1; k < length && i + k < text.size(); ++k)
+      code = code << 6 | (static_cast<uint8_t>(text[i + k]) & 0x3Fu);
     if (!IsSeparatorCodePoint(code)) return true;
     i += length;
   }

@@ -1,7 +1,8 @@
-// Words: what of a file's name and folders goes into the word index, and how a person's query becomes one that FTS5 runs safely.
+// Words: what of a file's name and folders goes into the word index, and how a person's query becomes one that FTS5
+// runs safely.
 //
-// FTS5's unicode61 tokenizer already folds case and accents and breaks at punctuation. What it does not see are the words inside
-// "dogOnBeach2019"; they are written beside the name, so that both "dog" and "dogonbeach" find it.
+// FTS5's unicode61 tokenizer already folds case and accents and breaks at punctuation. What it does not see are the
+// words inside "dogOnBeach2019"; they are written beside the name, so that both "dog" and "dogonbeach" find it.
 #pragma once
 
 #include <string>
@@ -10,11 +11,12 @@
 
 namespace fovea::library {
 
-// "dogOnBeach2019.jpg" -> "dogOnBeach2019.jpg", a tab, "dog On Beach 2019.jpg"; text without inner words stays as it is. Valid UTF-8 without
-// control characters (but that tab) for any bytes.
+// "dogOnBeach2019.jpg" -> "dogOnBeach2019.jpg", a tab, "dog On Beach 2019.jpg"; text without inner words stays as it
+// is. Valid UTF-8 without control characters (but that tab) for any bytes.
 std::string IndexedText(std::string_view name);
 
-// One line for each folder between `root` (its own name included) and the file: the folder's name as IndexedText. Both absolute.
+// One line for each folder between `root` (its own name included) and the file: the folder's name as IndexedText. Both
+// absolute.
 std::string IndexedFolders(std::string_view path, std::string_view root);
 
 // One word of a query, or a phrase that was written in quotes.
