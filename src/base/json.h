@@ -39,6 +39,7 @@ class Config {
   Config Object(std::string_view key) const;
 
   std::vector<std::string> Keys() const;
+  std::string Text() const;  // compact JSON with sorted keys
   const std::string& source() const { return source_; }
   const nlohmann::json& json() const { return *json_; }
 
