@@ -39,7 +39,6 @@ struct Config {
   Act hidden_act;
   bool is_max_pooled;
   bool fix_head_stem;  // Lite: stem and head keep their width, first and last stage their depth
-  bool same_padding;   // pad by the size of the picture (TensorFlow's SAME) instead of by depthwise_padding
 
   explicit Config(const base::Config& c)
       : num_channels(c.Get<int64_t>("num_channels", 3)), depth_divisor(c.Get<int64_t>("depth_divisor", 8)),
@@ -55,8 +54,7 @@ struct Config {
         num_block_repeats(c.Get<std::vector<int64_t>>("num_block_repeats", {1, 2, 2, 3, 3, 4, 1})),
         expand_ratios(c.Get<std::vector<int64_t>>("expand_ratios", {1, 6, 6, 6, 6, 6, 6})),
         hidden_act(kernels::ActFromName(c.Get<std::string>("hidden_act", "swish"), "efficientnet")),
-        is_max_pooled(c.Get<std::string>("pooling_type", "mean") == "max"), fix_head_stem(c.Get<bool>("fix_head_stem", false)),
-        same_padding(c.Get<bool>("same_padding", false)) {
+        is_max_pooled(c.Get<std::string>("pooling_type", "mean") == "max"), fix_head_stem(c.Get<bool>("fix_head_stem", false)) {
     Validate(c);
   }
 
@@ -148,14 +146,13 @@ struct SqueezeExcite {
 // Widen by 1x1, look around by a depthwise convolution, weigh, narrow by 1x1.
 struct Block {
   BlockOptions options;
-  bool same_padding;
   nn::Optional<nn::ConvNormAct> expansion;
   nn::ConvNormAct depthwise;
   nn::Optional<SqueezeExcite> squeeze_excite;
   nn::ConvNormAct projection;
 
   Block(const Config& config, const BlockOptions& o)
-      : options(o), same_padding(config.same_padding),
+      : options(o),
         depthwise({.in_channels = o.in * o.expand_ratio, .out_channels = o.in * o.expand_ratio, .kernel_size = o.kernel_size,
                    .groups = o.in * o.expand_ratio, .has_bias = false}, config.Norm(o.in * o.expand_ratio), config.hidden_act),
         projection({.in_channels = o.in * o.expand_ratio, .out_channels = o.out, .has_bias = false}, config.Norm(o.out), Act::kIdentity) {
@@ -183,7 +180,7 @@ struct Block {
   Conv2dGeometry DepthwiseGeometry(const Tensor& x) const {
     const int64_t k = options.kernel_size, half = k / 2;
     Conv2dGeometry g{.stride_y = options.stride, .stride_x = options.stride};
-    if (same_padding || options.stride == 1) return SamePadding(g, x.dim(1), x.dim(2), k, k);
+    if (options.stride == 1) return SamePadding(g, x.dim(1), x.dim(2), k, k);
     g.pad_bottom = g.pad_right = half;
     g.pad_top = g.pad_left = options.is_square_padded ? half : half - 1;
     return g;
@@ -226,10 +223,8 @@ struct EfficientNet {
   int64_t FeatureSize() const { return config.hidden_dim; }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {
-    auto [B, Y, X, C] = pixels.Dims<4>("pixels");
-    Conv2dGeometry stem_geometry{.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1};
-    if (config.same_padding) stem_geometry = SamePadding(stem_geometry, Y, X, 3, 3);
-    Tensor h = nn::Stage("embeddings", stem(pixels, stem_geometry));              // [B,Y/2,X/2,C]
+    Tensor h = stem(pixels, {.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1});
+    h = nn::Stage("embeddings", h);                                               // [B,Y/2,X/2,C]
     for (size_t i = 0; i < blocks.size(); ++i) h = nn::Stage("blocks", static_cast<int64_t>(i), blocks[i](h));
     const Tensor grid = nn::Stage("top", top(h));                              // [B,P,Q,D]
     const Tensor pooled = config.is_max_pooled ? Max(grid, {1, 2}) : GlobalAvgPool(grid);
