@@ -52,19 +52,16 @@ dnnl::memory::data_type OneDnnType(DType dtype) {
   }
 }
 
+bool HasNativeBf16() {
+  Engine();  // applies the limit
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+}
+
 dnnl::memory::desc OneDnnDesc(const Tensor& tensor) {
   const dnnl::memory::dims dims(tensor.shape().begin(), tensor.shape().end());
   const dnnl::memory::dims strides(tensor.strides().begin(), tensor.strides().begin() + tensor.rank());
   return dnnl::memory::desc(dims, OneDnnType(tensor.dtype()), strides);
-}
-
-bool ComputesBf16() {
-  static const bool computes = [] {
-    Engine();  // applies the limit first
-    return (static_cast<int>(dnnl::get_effective_cpu_isa()) & static_cast<int>(dnnl::cpu_isa::avx512_core)) ==
-           static_cast<int>(dnnl::cpu_isa::avx512_core);
-  }();
-  return computes;
 }
 
 void AppendActivation(Act act, dnnl::post_ops& post_ops) {

@@ -45,11 +45,11 @@ dnnl::memory Scratchpad(const dnnl::memory::desc& desc);
 // f32, bf16, i32, i8, u8; throws kInternal for types oneDNN does not compute in.
 dnnl::memory::data_type OneDnnType(DType dtype);
 
+// True when the CPU multiplies bf16 itself (AVX512-BF16 or AMX, within base::IsaLimit()).
+bool HasNativeBf16();
+
 // Sizes and strides of `tensor` as it lies in memory.
 dnnl::memory::desc OneDnnDesc(const Tensor& tensor);
-
-// Whether oneDNN computes in bf16 on this processor; where not, kernels convert to f32 on the way in and back.
-bool ComputesBf16();
 
 // Adds `act` to what a primitive does to its result; nothing for the identity.
 void AppendActivation(Act act, dnnl::post_ops& post_ops);

@@ -137,7 +137,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   info.path = folder;
   info.model_type = entry.model_type;
   info.licence = CardLicence(folder);
-  info.input = model->preprocess_.Describe();
+  info.input = model->preprocess_.ToString();
   info.classes = static_cast<int64_t>(model->class_names_.size());
   nn::ForEachParameter(*model->network_, [&](const std::string&, nn::Parameter& parameter) {
     if (parameter.kind() == nn::Parameter::Kind::kTrained) info.parameters += parameter.shape().numel();
@@ -160,17 +160,16 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
 
 Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   Require(!images.empty(), "[model] expected at least one picture");
-  const auto [height, width] = preprocess_.OutputSize(images[0].width, images[0].height);
+  const auto [height, width] = media::OutputSize(preprocess_, images[0].width, images[0].height);
   for (const Image& image : images) {
-    const auto [other_height, other_width] = preprocess_.OutputSize(image.width, image.height);
+    const auto [other_height, other_width] = media::OutputSize(preprocess_, image.width, image.height);
     Require(other_height == height && other_width == width, "[model] the preparation leaves pictures of ", width, "x", height, " and ", other_width, "x",
             other_height, " px, which do not fit into one batch");
   }
   const auto batch = static_cast<int64_t>(images.size());
   Tensor pixels = Tensor::Empty({batch, height, width, 3});
-  float* values = pixels.mutable_data<float>();
   base::ParallelFor(batch, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) media::PreprocessInto(images[i], preprocess_, values + i * height * width * 3);
+    for (int64_t i = begin; i < end; ++i) media::PreprocessInto(images[i], preprocess_, pixels, i);
   });
   return pixels;
 }
@@ -179,9 +178,10 @@ std::vector<Analysis> LoadedModel::Analyze(std::span<const Image> images, int64_
   std::vector<Analysis> analyses;
   size_t begin = 0;
   while (begin < images.size()) {
-    const auto size = preprocess_.OutputSize(images[begin].width, images[begin].height);
+    const auto size_of = [&](size_t i) { return media::OutputSize(preprocess_, images[i].width, images[i].height); };
+    const media::PixelSize size = size_of(begin);
     size_t end = begin + 1;
-    while (end < images.size() && end - begin < kBatch && preprocess_.OutputSize(images[end].width, images[end].height) == size) ++end;
+    while (end < images.size() && end - begin < kBatch && size_of(end).height == size.height && size_of(end).width == size.width) ++end;
     const models::ImageOutputs outputs = network_->EncodeImages(Prepare(images.subspan(begin, end - begin)));
     const int64_t feature_size = outputs.features.dim(1);
     for (size_t i = 0; i < end - begin; ++i) {
