@@ -38,10 +38,12 @@ struct Arguments {
   std::string text_file;
   std::string database;
   std::vector<std::string> words;
-  std::string image;   // to search by
-  std::string shell;   // to complete for
-  int64_t top = 5;     // labels a picture
-  int64_t limit = 20;  // search results
+  std::string image;                // to search by
+  std::string task;                 // to evaluate
+  std::vector<std::string> shards;  // labelled data
+  std::string shell;                // to complete for
+  int64_t top = 5;                  // labels a picture
+  int64_t limit = 20;               // search results
   bool all = false;
   bool json = false;
   bool quiet = false;
@@ -69,6 +71,7 @@ Exit Classify(const Arguments& arguments, Console& console);
 Exit Embed(const Arguments& arguments, Console& console);
 Exit Index(const Arguments& arguments, Console& console);
 Exit Search(const Arguments& arguments, Console& console);
+Exit Eval(const Arguments& arguments, Console& console);
 Exit Info(const Arguments& arguments, Console& console);
 Exit Models(const Arguments& arguments, Console& console);
 Exit Convert(const Arguments& arguments, Console& console);

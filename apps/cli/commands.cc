@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "fovea/doctor.h"
 #include "fovea/error.h"
+#include "fovea/eval.h"
 #include "fovea/image.h"
 #include "fovea/library.h"
 #include "fovea/model.h"
@@ -270,6 +271,40 @@ Exit Search(const Arguments& arguments, Console& console) {
   }
   if (hits.empty()) console.Note("nothing found among " + Count(library.size()) + " pictures");
   return ExitFor(0, console);
+}
+
+Exit Eval(const Arguments& arguments, Console& console) {
+  UseThreads(arguments);
+  const Model model = LoadModel(arguments);
+  int64_t failed = 0;
+  console.BeginProgress(0);
+  const EvaluateOptions options{
+      .on_progress =
+          [&](int64_t done) {
+            console.Progress(done, 0, failed);
+            if (interrupted) throw Error(ErrorCode::kCancelled, "interrupted");
+          },
+      .on_failure =
+          [&](const std::string& key, const std::string& reason) {
+            ++failed;
+            console.Failure(key, reason);
+          },
+  };
+  const ClassifyMetrics metrics = EvaluateClassify(model, arguments.shards, options);
+  console.EndProgress();
+  if (arguments.json) {
+    console.Json({{"task", arguments.task},
+                  {"model", model.info().name},
+                  {"n", metrics.n},
+                  {"failed", metrics.failed},
+                  {"top1", metrics.top1},
+                  {"top5", metrics.top5},
+                  {"seconds", std::round(metrics.seconds * 1000) / 1000}});
+  } else {
+    console.Line("top-1 " + console.Bold(Percent(metrics.top1)) + ", top-5 " + console.Bold(Percent(metrics.top5)) +
+                 " of " + Count(metrics.n) + " pictures in " + Duration(metrics.seconds));
+  }
+  return ExitFor(metrics.failed, console);
 }
 
 namespace {

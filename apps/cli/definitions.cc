@@ -108,6 +108,17 @@ void DefineSearch(CLI::App& command, Arguments& arguments) {
   });
 }
 
+void DefineEval(CLI::App& command, Arguments& arguments) {
+  command.add_option("TASK", arguments.task, "what to measure: classify (top-1 and top-5 accuracy)")
+      ->type_name("classify")
+      ->required()
+      ->check(OneOf({"classify"}));
+  command.add_option("--data", arguments.shards, "labelled pictures, WebDataset shards")
+      ->type_name("SHARD.tar")
+      ->required();
+  DefineJobOptions(command, arguments);
+}
+
 void DefineInfo(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
@@ -137,6 +148,7 @@ constexpr Command kCommands[] = {
      "fovea embed samples --out samples.npy", DefineEmbed, Embed},
     {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index},
     {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search},
+    {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
     {"models", "List the models on this machine", "fovea models", DefineJson, Models},
     {"convert", "Save a model with its weights in another type",

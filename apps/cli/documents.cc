@@ -54,7 +54,7 @@ std::vector<const CLI::App*> CommandsOf(const CLI::App& app) {
 std::string BashAction(const Item& item) {
   if (const auto choices = item.Choices(); !choices.empty()) return "-W '" + Words(choices) + "'";
   if (item.type == "DIR") return "-d";
-  if (item.type == "FILE" || item.type == "IMAGE" || item.type == "X.npy") return "-f";
+  if (item.type == "FILE" || item.type == "IMAGE" || item.type == "X.npy" || item.type == "SHARD.tar") return "-f";
   if (item.type == "MODEL")
     return "-d -W \"$(fovea models --json 2>/dev/null | sed -n 's/^{\"name\":\"\\([^\"]*\\)\".*/\\1/p')\"";
   return "";
@@ -111,7 +111,9 @@ std::string Quoted(const std::string& text, const std::string& special = "") {
 std::string ZshAction(const Item& item) {
   if (const auto choices = item.Choices(); !choices.empty()) return "(" + Words(choices) + ")";
   if (item.type == "DIR") return "_files -/";
-  if (item.type == "FILE" || item.type == "IMAGE" || item.type == "X.npy" || item.type == "MODEL") return "_files";
+  if (item.type == "FILE" || item.type == "IMAGE" || item.type == "X.npy" || item.type == "SHARD.tar" ||
+      item.type == "MODEL")
+    return "_files";
   return " ";
 }
 

@@ -5,7 +5,7 @@
 namespace fovea::e2e {
 namespace {
 
-const std::vector<std::string> kCommands = {"classify", "embed", "index", "search", "info", "models", "convert", "doctor", "completion", "man"};
+const std::vector<std::string> kCommands = {"classify", "embed", "index", "search", "eval", "info", "models", "convert", "doctor", "completion", "man"};
 
 TEST(CliUsage, VersionIsOneLine) {
   const Result result = RunFovea({"--version"});
@@ -30,7 +30,7 @@ TEST(CliUsage, WrongUsageIsExitCodeTwoAndSaysWhatToDo) {
   const std::vector<std::vector<std::string>> wrong = {
       {}, {"caption", "x.jpg"}, {"classify"}, {"--frobnicate"}, {"classify", "x.jpg", "--frobnicate"}, {"classify", "x.jpg", "--top", "0"},
       {"classify", "x.jpg", "--top", "many"}, {"classify", "x.jpg", "--threads", "-1"}, {"classify", "x.jpg", "--labels", "a", "--labels-file", "b"},
-      {"embed"}, {"embed", "x.jpg", "--text", "y"}, {"index"}, {"search"}, {"convert", "a"}, {"convert", "a", "b", "--type", "int3"},
+      {"embed"}, {"embed", "x.jpg", "--text", "y"}, {"index"}, {"search"}, {"convert", "a"}, {"eval", "cooking", "--data", "x.tar"}, {"eval", "classify"}, {"convert", "a", "b", "--type", "int3"},
       {"completion", "tcsh"}};
   for (const auto& arguments : wrong) {
     const Result result = RunFovea(arguments);
