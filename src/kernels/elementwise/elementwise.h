@@ -10,13 +10,12 @@
 
 namespace fovea::kernels {
 
-enum class BinaryOp : uint8_t { kAdd, kSub, kMul, kDiv, kMax, kMin };
+enum class BinaryOp : uint8_t { kAdd, kSub, kMul, kDiv };
 
-// y = a op b. `a` and `b` have the shape of `y`; broadcast axes have stride 0 (Tensor::Expanded). kMax and kMin give
-// NaN when either input is NaN.
+// y = a op b. `a` and `b` have the shape of `y`; broadcast axes have stride 0 (Tensor::Expanded).
 void Binary(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y);
 
-enum class UnaryOp : uint8_t { kExp, kLog, kSqrt, kRsqrt, kSquare, kAbs };
+enum class UnaryOp : uint8_t { kExp, kLog, kSqrt, kSquare };
 
 // y = op(x), with the values of std::log etc. outside their domain (NaN, -inf). `y` may be `x`.
 void Unary(UnaryOp op, const Tensor& x, Tensor& y);

@@ -31,17 +31,6 @@ struct Mul {
 struct Div {
   HWY_INLINE VecF32 operator()(VecF32 a, VecF32 b) const { return hn::Div(a, b); }
 };
-// `a` when it wins or is NaN; else `b`, which may be NaN.
-struct Max {
-  HWY_INLINE VecF32 operator()(VecF32 a, VecF32 b) const {
-    return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
-  }
-};
-struct Min {
-  HWY_INLINE VecF32 operator()(VecF32 a, VecF32 b) const {
-    return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
-  }
-};
 
 // One run of `count` elements with the given steps.
 template <typename T, typename Function>
@@ -71,8 +60,6 @@ HWY_INLINE void WithBinary(BinaryOp op, const Body& body) {
     case BinaryOp::kSub: return body(Sub{});
     case BinaryOp::kMul: return body(Mul{});
     case BinaryOp::kDiv: return body(Div{});
-    case BinaryOp::kMax: return body(Max{});
-    case BinaryOp::kMin: return body(Min{});
   }
 }
 
@@ -128,9 +115,7 @@ void UnaryRange(UnaryOp op, const Tensor& x, Tensor& y, int64_t begin, int64_t e
       case UnaryOp::kExp: return apply([](TagF32 d, VecF32 v) { return Exp(d, v); });
       case UnaryOp::kLog: return LogRange(from, to, begin, end);
       case UnaryOp::kSqrt: return apply([](TagF32, VecF32 v) { return hn::Sqrt(v); });
-      case UnaryOp::kRsqrt: return apply([](TagF32 d, VecF32 v) { return hn::Div(hn::Set(d, 1.0f), hn::Sqrt(v)); });
       case UnaryOp::kSquare: return apply([](TagF32, VecF32 v) { return hn::Mul(v, v); });
-      case UnaryOp::kAbs: return apply([](TagF32, VecF32 v) { return hn::Abs(v); });
     }
   });
 }

@@ -12,8 +12,6 @@ double Apply(BinaryOp op, double a, double b) {
     case BinaryOp::kSub: return a - b;
     case BinaryOp::kMul: return a * b;
     case BinaryOp::kDiv: return a / b;
-    case BinaryOp::kMax: return std::isnan(a) || std::isnan(b) ? NAN : std::fmax(a, b);
-    case BinaryOp::kMin: return std::isnan(a) || std::isnan(b) ? NAN : std::fmin(a, b);
   }
   return 0.0;
 }
@@ -23,9 +21,7 @@ double Apply(UnaryOp op, double x) {
     case UnaryOp::kExp: return std::exp(x);
     case UnaryOp::kLog: return std::log(x);
     case UnaryOp::kSqrt: return std::sqrt(x);
-    case UnaryOp::kRsqrt: return 1.0 / std::sqrt(x);
     case UnaryOp::kSquare: return x * x;
-    case UnaryOp::kAbs: return std::fabs(x);
   }
   return 0.0;
 }

@@ -9,8 +9,7 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr BinaryOp kBinary[] = {BinaryOp::kAdd, BinaryOp::kSub, BinaryOp::kMul,
-                                BinaryOp::kDiv, BinaryOp::kMax, BinaryOp::kMin};
+constexpr BinaryOp kBinary[] = {BinaryOp::kAdd, BinaryOp::kSub, BinaryOp::kMul, BinaryOp::kDiv};
 
 void ExpectBinaryMatches(const Tensor& a, const Tensor& b) {
   const Shape shape = BroadcastShapes(a.shape(), b.shape(), "test");
@@ -58,19 +57,12 @@ TEST(ElementwiseKernel, BinaryTakesStridedViews) {
   ExpectBinaryMatches(testing::RandomNormal({6, 10}, 7).Sliced(1, 2, 7), testing::RandomUniform({5}, 8, 0.5f, 2.0f));
 }
 
-TEST(ElementwiseKernel, MaximumAndMinimumPropagateNaN) {
-  const Tensor a = Tensor::FromValues<float>({4}, {NAN, 1.0f, NAN, 2.0f}),
-               b = Tensor::FromValues<float>({4}, {1.0f, NAN, NAN, 3.0f});
-  ExpectBinaryMatches(a, b);
-}
-
 TEST(ElementwiseKernel, UnaryAndAffineMatchReference) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const int64_t n : {1, 7, 8, 17, 33, 1000, 20000}) {
       const Tensor x = testing::RandomUniform({n}, 9, 0.01f, 5.0f, dtype);
       Tensor y = Tensor::Empty({n}, dtype), expected = Tensor::Empty({n}, dtype);
-      for (const UnaryOp op :
-           {UnaryOp::kExp, UnaryOp::kLog, UnaryOp::kSqrt, UnaryOp::kRsqrt, UnaryOp::kSquare, UnaryOp::kAbs}) {
+      for (const UnaryOp op : {UnaryOp::kExp, UnaryOp::kLog, UnaryOp::kSqrt, UnaryOp::kSquare}) {
         Unary(op, x, y);
         ref::Unary(op, x, expected);
         testing::ExpectClose(y, expected, dtype == DType::kBF16 ? 0.5f : 3e-5f,
@@ -85,8 +77,7 @@ TEST(ElementwiseKernel, UnaryAndAffineMatchReference) {
 
 TEST(ElementwiseKernel, UnaryOutsideTheDomain) {
   const Tensor x = Tensor::FromValues<float>({6}, {0.0f, -1.0f, INFINITY, -INFINITY, NAN, 1e30f});
-  for (const UnaryOp op :
-       {UnaryOp::kExp, UnaryOp::kLog, UnaryOp::kSqrt, UnaryOp::kRsqrt, UnaryOp::kSquare, UnaryOp::kAbs}) {
+  for (const UnaryOp op : {UnaryOp::kExp, UnaryOp::kLog, UnaryOp::kSqrt, UnaryOp::kSquare}) {
     Tensor y = Tensor::Empty({6}), expected = Tensor::Empty({6});
     Unary(op, x, y);
     ref::Unary(op, x, expected);
