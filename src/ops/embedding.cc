@@ -14,7 +14,8 @@ Tensor Embedding(const Tensor& table, const Tensor& ids) {
   const int64_t V = table.dim(0), D = table.dim(1);
   const Tensor picks = ids.Contiguous();
   for (const int64_t id : picks.values<int64_t>()) {
-    Require(0 <= id && id < V, "[embedding] expected ids in [0,", V, "), got ", id, "; hint: the tokenizer and the model may not belong together");
+    Require(0 <= id && id < V, "[embedding] expected ids in [0,", V, "), got ", id,
+            "; hint: the tokenizer and the model may not belong together");
   }
   std::vector<int64_t> sizes(ids.shape().begin(), ids.shape().end());
   sizes.push_back(D);

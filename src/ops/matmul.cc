@@ -43,13 +43,14 @@ Tensor Product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpos
 
 // Gradient of b where one matrix b meets a whole batch of a: a single product, not a batch of them and a sum.
 Tensor SharedMatrixGradient(const Tensor& a, const Tensor& b, bool transpose_b, const Tensor& dy) {
-  const Tensor x = a.Contiguous().View({a.numel() / a.dim(-1), a.dim(-1)});          // x [M,K]
-  const Tensor dz = dy.View({dy.numel() / dy.dim(-1), dy.dim(-1)});                  // dz [M,N]
+  const Tensor x = a.Contiguous().View({a.numel() / a.dim(-1), a.dim(-1)});  // x [M,K]
+  const Tensor dz = dy.View({dy.numel() / dy.dim(-1), dy.dim(-1)});          // dz [M,N]
   const Tensor db = transpose_b ? Product(dz, true, x, false) : Product(x, true, dz, false);
   return db.View(b.shape());
 }
 
-InputGradients MatMulVjp(const Tensor& a, const Tensor& b, const MatMulOptions& options, const Tensor& dy, const Needs& needs) {
+InputGradients MatMulVjp(const Tensor& a, const Tensor& b, const MatMulOptions& options, const Tensor& dy,
+                         const Needs& needs) {
   const auto [ta, tb] = options;
   InputGradients gradients(2);
   if (needs[0]) {
@@ -68,13 +69,14 @@ InputGradients MatMulVjp(const Tensor& a, const Tensor& b, const MatMulOptions& 
   return gradients;
 }
 
-InputGradients LinearVjp(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& dz, const Needs& needs) {
+InputGradients LinearVjp(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& dz,
+                         const Needs& needs) {
   const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
   const int64_t rows = x.numel() / std::max<int64_t>(1, in_features);
   const Tensor dz_rows = dz.View({rows, out_features});  // dz [M,O]
   InputGradients gradients(3);
-  if (needs[0]) gradients[0] = Product(dz_rows, false, weight, false).View(x.shape());             // dx [...,I]
-  if (needs[1]) gradients[1] = Product(dz_rows, true, x.View({rows, in_features}), false);         // dweight [O,I]
+  if (needs[0]) gradients[0] = Product(dz_rows, false, weight, false).View(x.shape());                 // dx [...,I]
+  if (needs[1]) gradients[1] = Product(dz_rows, true, x.View({rows, in_features}), false);             // dweight [O,I]
   if (needs[2]) gradients[2] = ReduceToShape(dz_rows.To(DType::kF32), bias.shape()).To(bias.dtype());  // dbias [O]
   return gradients;
 }
@@ -90,10 +92,10 @@ template <typename Multiply>
 Tensor LinearWith(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, const Multiply& multiply) {
   Require(weight.rank() == 2 && x.rank() >= 1 && x.shape()[x.rank() - 1] == weight.shape()[1] && weight.dim(1) > 0,
           "[linear] expected x [...,I] and weight [O,I], got shapes ", x.shape(), " and ", weight.shape());
-  Require(x.dtype() == weight.dtype() && IsFloating(x.dtype()), "[linear] expected x and weight of one type, f32 or bf16, got ", x.dtype(), " and ",
-          weight.dtype());
-  Require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && IsFloating(bias.dtype())), "[linear] expected a bias of shape [",
-          weight.dim(0), "], got ", bias.dtype(), bias.shape());
+  Require(x.dtype() == weight.dtype() && IsFloating(x.dtype()),
+          "[linear] expected x and weight of one type, f32 or bf16, got ", x.dtype(), " and ", weight.dtype());
+  Require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && IsFloating(bias.dtype())),
+          "[linear] expected a bias of shape [", weight.dim(0), "], got ", bias.dtype(), bias.shape());
   const Tensor dense = x.Contiguous();
   const Tensor rows = dense.View({x.numel() / weight.dim(1), weight.dim(1)});
   const Shape shape = x.shape().With(x.rank() - 1, weight.dim(0));
@@ -118,14 +120,15 @@ Tensor LinearWith(const Tensor& x, const Tensor& weight, const Tensor& bias, Act
 }  // namespace
 
 Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options) {
-  Require(a.rank() >= 2 && b.rank() >= 2, "[matmul] expected a [...,M,K] and b [...,K,N], got shapes ", a.shape(), " and ", b.shape());
-  Require(a.dim(options.transpose_a ? -2 : -1) == b.dim(options.transpose_b ? -1 : -2), "[matmul] expected equal inner sizes, got shapes ",
-          a.shape(), options.transpose_a ? " (transposed)" : "", " and ", b.shape(), options.transpose_b ? " (transposed)" : "");
-  Require(a.dtype() == b.dtype() && IsFloating(a.dtype()), "[matmul] expected operands of one type, f32 or bf16, got ", a.dtype(), " and ",
-          b.dtype());
-  return Record({&a, &b}, Product(a, options.transpose_a, b, options.transpose_b), [a, b, options](const Tensor& dy, const Needs& needs) {
-    return MatMulVjp(a, b, options, dy, needs);
-  });
+  Require(a.rank() >= 2 && b.rank() >= 2, "[matmul] expected a [...,M,K] and b [...,K,N], got shapes ", a.shape(),
+          " and ", b.shape());
+  Require(a.dim(options.transpose_a ? -2 : -1) == b.dim(options.transpose_b ? -1 : -2),
+          "[matmul] expected equal inner sizes, got shapes ", a.shape(), options.transpose_a ? " (transposed)" : "",
+          " and ", b.shape(), options.transpose_b ? " (transposed)" : "");
+  Require(a.dtype() == b.dtype() && IsFloating(a.dtype()), "[matmul] expected operands of one type, f32 or bf16, got ",
+          a.dtype(), " and ", b.dtype());
+  return Record({&a, &b}, Product(a, options.transpose_a, b, options.transpose_b),
+                [a, b, options](const Tensor& dy, const Needs& needs) { return MatMulVjp(a, b, options, dy, needs); });
 }
 
 Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act) {

@@ -27,11 +27,13 @@ struct Around {
 void CopyInto(Tensor& whole, int axis, int64_t begin, const Tensor& part) {
   const Tensor dense = part.Contiguous();
   const Around to(whole.shape(), axis), from(part.shape(), axis);
-  const int64_t run = from.size * from.inner * ItemSize(whole.dtype()), row = to.size * to.inner * ItemSize(whole.dtype());
+  const int64_t run = from.size * from.inner * ItemSize(whole.dtype()),
+                row = to.size * to.inner * ItemSize(whole.dtype());
   if (run == 0) return;
   uint8_t* target = whole.mutable_raw() + begin * to.inner * ItemSize(whole.dtype());
   base::ParallelFor(from.outer, std::max<int64_t>(1, kCopyGrainBytes / run), [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) std::memcpy(target + i * row, dense.raw() + i * run, static_cast<size_t>(run));
+    for (int64_t i = first; i < last; ++i)
+      std::memcpy(target + i * row, dense.raw() + i * run, static_cast<size_t>(run));
   });
 }
 
@@ -48,7 +50,8 @@ Tensor PermuteView(const Tensor& x, const std::vector<int>& order) {
   const Tensor y = x.Permuted(order);
   return Record({&x}, y, [order](const Tensor& dy, const Needs&) {
     std::vector<int> inverse(order.size());
-    for (size_t i = 0; i < order.size(); ++i) inverse[order[i] < 0 ? order[i] + static_cast<int>(order.size()) : order[i]] = static_cast<int>(i);
+    for (size_t i = 0; i < order.size(); ++i)
+      inverse[order[i] < 0 ? order[i] + static_cast<int>(order.size()) : order[i]] = static_cast<int>(i);
     return InputGradients{dy.Permuted(inverse)};
   });
 }
@@ -56,7 +59,8 @@ Tensor PermuteView(const Tensor& x, const std::vector<int>& order) {
 // x with another shape of as many elements; the gradient goes the same way back.
 Tensor ViewAs(const Tensor& x, const Shape& shape) {
   const Shape from = x.shape();
-  return Record({&x}, x.Contiguous().View(shape), [from](const Tensor& dy, const Needs&) { return InputGradients{dy.View(from)}; });
+  return Record({&x}, x.Contiguous().View(shape),
+                [from](const Tensor& dy, const Needs&) { return InputGradients{dy.View(from)}; });
 }
 
 void CheckIndex(const Tensor& index, int64_t size, const char* who) {
@@ -81,7 +85,8 @@ Tensor SumAxis(const Tensor& x, int axis) {
       for (int64_t i = 0; i < a.size; ++i) {
         for (int64_t j = 0; j < width; ++j) sums[j] += from[i * a.inner + j];
       }
-      for (int64_t j = 0; j < width; ++j) y.mutable_data<float>()[outer * a.inner + begin + j] = static_cast<float>(sums[j]);
+      for (int64_t j = 0; j < width; ++j)
+        y.mutable_data<float>()[outer * a.inner + begin + j] = static_cast<float>(sums[j]);
     }
   });
   return y;
@@ -99,17 +104,21 @@ Tensor Reshape(const Tensor& x, std::span<const int64_t> sizes) {
   if (open != filled.end()) {
     *open = 1;
     const int64_t known = Shape(filled).numel();
-    Require(known > 0 && x.numel() % known == 0, "[reshape] cannot fit ", x.shape(), " into sizes (", base::Join(sizes), ")");
+    Require(known > 0 && x.numel() % known == 0, "[reshape] cannot fit ", x.shape(), " into sizes (", base::Join(sizes),
+            ")");
     *open = x.numel() / known;
   }
   const Shape shape(filled);
-  Require(shape.numel() == x.numel(), "[reshape] expected ", x.numel(), " elements as in ", x.shape(), ", got sizes (", base::Join(sizes), ")");
+  Require(shape.numel() == x.numel(), "[reshape] expected ", x.numel(), " elements as in ", x.shape(), ", got sizes (",
+          base::Join(sizes), ")");
   return ViewAs(x, shape);
 }
 
 Tensor Permute(const Tensor& x, std::initializer_list<int> order) { return PermuteView(x, std::vector<int>(order)); }
 
-Tensor Permute(const Tensor& x, std::span<const int> order) { return PermuteView(x, std::vector<int>(order.begin(), order.end())); }
+Tensor Permute(const Tensor& x, std::span<const int> order) {
+  return PermuteView(x, std::vector<int>(order.begin(), order.end()));
+}
 
 Tensor Transpose(const Tensor& x, int axis_a, int axis_b) {
   std::vector<int> order(x.rank());
@@ -126,13 +135,15 @@ Tensor Squeeze(const Tensor& x, int axis) {
 
 Tensor Unsqueeze(const Tensor& x, int axis) {
   const int at = axis < 0 ? axis + x.rank() + 1 : axis;
-  Require(0 <= at && at <= x.rank(), "[unsqueeze] expected a position in [", -x.rank() - 1, ",", x.rank(), "], got ", axis);
+  Require(0 <= at && at <= x.rank(), "[unsqueeze] expected a position in [", -x.rank() - 1, ",", x.rank(), "], got ",
+          axis);
   return ViewAs(x, x.shape().Inserted(at, 1));
 }
 
 Tensor Expand(const Tensor& x, const Shape& shape) {
   const Shape from = x.shape();
-  return Record({&x}, x.Expanded(shape), [from](const Tensor& dy, const Needs&) { return InputGradients{ReduceToShape(dy, from)}; });
+  return Record({&x}, x.Expanded(shape),
+                [from](const Tensor& dy, const Needs&) { return InputGradients{ReduceToShape(dy, from)}; });
 }
 
 Tensor Slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
@@ -150,8 +161,8 @@ Tensor Slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
 
 std::vector<Tensor> Split(const Tensor& x, int axis, std::span<const int64_t> sizes) {
   const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
-  Require(total == x.dim(axis), "[split] expected sizes that add up to ", x.dim(axis), " of axis ", axis, " of ", x.shape(), ", got (",
-          base::Join(sizes), ")");
+  Require(total == x.dim(axis), "[split] expected sizes that add up to ", x.dim(axis), " of axis ", axis, " of ",
+          x.shape(), ", got (", base::Join(sizes), ")");
   std::vector<Tensor> parts;
   int64_t begin = 0;
   for (const int64_t size : sizes) {
@@ -163,12 +174,14 @@ std::vector<Tensor> Split(const Tensor& x, int axis, std::span<const int64_t> si
 }
 
 std::vector<Tensor> Split(const Tensor& x, int axis, int equal_parts) {
-  Require(equal_parts > 0 && x.dim(axis) % equal_parts == 0, "[split] expected axis ", axis, " of ", x.shape(), " to divide into ", equal_parts,
-          " parts");
+  Require(equal_parts > 0 && x.dim(axis) % equal_parts == 0, "[split] expected axis ", axis, " of ", x.shape(),
+          " to divide into ", equal_parts, " parts");
   return Split(x, axis, std::vector<int64_t>(equal_parts, x.dim(axis) / equal_parts));
 }
 
-Tensor Concat(std::initializer_list<Tensor> parts, int axis) { return Concat(std::span<const Tensor>(parts.begin(), parts.size()), axis); }
+Tensor Concat(std::initializer_list<Tensor> parts, int axis) {
+  return Concat(std::span<const Tensor>(parts.begin(), parts.size()), axis);
+}
 
 Tensor Concat(std::span<const Tensor> parts, int axis) {
   Require(!parts.empty(), "[concat] expected at least one tensor, got none");
@@ -176,8 +189,10 @@ Tensor Concat(std::span<const Tensor> parts, int axis) {
   const int at = first.shape().Axis(axis, "concat");
   std::vector<int64_t> begins = {0};
   for (const Tensor& part : parts) {
-    Require(part.rank() == first.rank() && part.shape().With(at, 0) == first.shape().With(at, 0) && part.dtype() == first.dtype(),
-            "[concat] expected tensors equal but for axis ", at, ", got ", first.dtype(), first.shape(), " and ", part.dtype(), part.shape());
+    Require(part.rank() == first.rank() && part.shape().With(at, 0) == first.shape().With(at, 0) &&
+                part.dtype() == first.dtype(),
+            "[concat] expected tensors equal but for axis ", at, ", got ", first.dtype(), first.shape(), " and ",
+            part.dtype(), part.shape());
     begins.push_back(begins.back() + part.shape()[at]);
   }
   Tensor whole = Tensor::Empty(first.shape().With(at, begins.back()), first.dtype(), first.device());
@@ -216,8 +231,9 @@ Tensor IndexSelect(const Tensor& x, int axis, const Tensor& index) {
 
 Tensor Gather(const Tensor& x, int axis, const Tensor& index) {
   const int at = x.shape().Axis(axis, "gather");
-  Require(index.rank() == x.rank() && index.shape().With(at, 0) == x.shape().With(at, 0), "[gather] expected an index of the shape of x but for axis ",
-          at, ", got shapes ", x.shape(), " and ", index.shape());
+  Require(index.rank() == x.rank() && index.shape().With(at, 0) == x.shape().With(at, 0),
+          "[gather] expected an index of the shape of x but for axis ", at, ", got shapes ", x.shape(), " and ",
+          index.shape());
   const Tensor picks = index.Contiguous();
   CheckIndex(picks, x.shape()[at], "gather");
   const Around a(x.shape(), at);
@@ -234,12 +250,14 @@ Tensor Gather(const Tensor& x, int axis, const Tensor& index) {
 
 Tensor Pad(const Tensor& x, const PadOptions& options) {
   const int at = x.shape().Axis(options.axis, "pad");
-  Require(options.before >= 0 && options.after >= 0, "[pad] expected amounts >= 0, got ", options.before, " and ", options.after);
+  Require(options.before >= 0 && options.after >= 0, "[pad] expected amounts >= 0, got ", options.before, " and ",
+          options.after);
   const int64_t begin = options.before, end = begin + x.shape()[at];
   const Shape shape = x.shape().With(at, end + options.after);
   Tensor y = options.value == 0.0f ? Tensor::Zeros(shape, x.dtype()) : Tensor::Full(shape, options.value).To(x.dtype());
   CopyInto(y, at, begin, x);
-  return Record({&x}, y, [at, begin, end](const Tensor& dy, const Needs&) { return InputGradients{dy.Sliced(at, begin, end)}; });
+  return Record({&x}, y,
+                [at, begin, end](const Tensor& dy, const Needs&) { return InputGradients{dy.Sliced(at, begin, end)}; });
 }
 
 Tensor ReduceToShape(const Tensor& x, const Shape& shape) {

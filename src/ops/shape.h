@@ -1,5 +1,6 @@
-// Operators that move elements or look at them in another order, and compute nothing. Any element type; gradients flow for f32 and bf16.
-// Views cost nothing where the layout allows it and share storage with their input; the others copy once.
+// Operators that move elements or look at them in another order, and compute nothing. Any element type; gradients flow
+// for f32 and bf16. Views cost nothing where the layout allows it and share storage with their input; the others copy
+// once.
 //
 // Axes count from the end when negative. Every function throws kInvalidArgument naming itself when sizes do not fit.
 #pragma once
@@ -11,7 +12,8 @@
 
 namespace fovea {
 
-// The same elements in row-major order in another shape. One size may be -1: what remains. A view when x is contiguous, else a copy.
+// The same elements in row-major order in another shape. One size may be -1: what remains. A view when x is contiguous,
+// else a copy.
 Tensor Reshape(const Tensor& x, std::initializer_list<int64_t> sizes);
 Tensor Reshape(const Tensor& x, std::span<const int64_t> sizes);
 
@@ -39,10 +41,11 @@ Tensor Concat(std::span<const Tensor> parts, int axis);
 Tensor Concat(std::initializer_list<Tensor> parts, int axis);
 Tensor Stack(std::span<const Tensor> parts, int axis);
 
-// Entries of one axis picked by `index` i64 [N]: the axis gets size N. Repeats are allowed; gradients of repeats add up in the order of the index, so they
-// are the same from run to run. Throws for an index outside [0, size).
+// Entries of one axis picked by `index` i64 [N]: the axis gets size N. Repeats are allowed; gradients of repeats add up
+// in the order of the index, so they are the same from run to run. Throws for an index outside [0, size).
 Tensor IndexSelect(const Tensor& x, int axis, const Tensor& index);
-// PyTorch's gather: result[..,i,..] = x[.., index[..,i,..], ..] along `axis`; index i64 of the shape of x but for that axis.
+// PyTorch's gather: result[..,i,..] = x[.., index[..,i,..], ..] along `axis`; index i64 of the shape of x but for that
+// axis.
 Tensor Gather(const Tensor& x, int axis, const Tensor& index);
 
 // `before` and `after` entries of `value` added along one axis. Copies.
@@ -54,8 +57,8 @@ struct PadOptions {
 };
 Tensor Pad(const Tensor& x, const PadOptions& options);
 
-// Sum of f32 or bf16 x over the axes in which `shape`, which must broadcast to x's, has size 1 or nothing: the transpose of Expand. Sums in f32, in order.
-// Not recorded: the tool of vjps of operators that broadcast.
+// Sum of f32 or bf16 x over the axes in which `shape`, which must broadcast to x's, has size 1 or nothing: the
+// transpose of Expand. Sums in f32, in order. Not recorded: the tool of vjps of operators that broadcast.
 Tensor ReduceToShape(const Tensor& x, const Shape& shape);
 
 }  // namespace fovea

@@ -1,4 +1,5 @@
-// Attention as in the paper: all scores of one query, softmax, weighted sum; in double. Holds a whole row of scores, never tiles.
+// Attention as in the paper: all scores of one query, softmax, weighted sum; in double. Holds a whole row of scores,
+// never tiles.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -19,7 +20,8 @@ struct Sizes {
 Tensor Dense(const Tensor& x) { return x.Contiguous().To(DType::kF32); }
 
 // Scores of query (b,h,t) with dense f32 q and k.
-std::vector<double> Scores(const Sizes& n, const Tensor& q, const Tensor& k, const AttentionOptions& options, int64_t b, int64_t h, int64_t t) {
+std::vector<double> Scores(const Sizes& n, const Tensor& q, const Tensor& k, const AttentionOptions& options, int64_t b,
+                           int64_t h, int64_t t) {
   const float* query = q.data<float>() + ((b * n.H + h) * n.T + t) * n.E;
   const float* keys = k.data<float>() + (b * n.K + h / (n.H / n.K)) * n.S * n.E;
   const Tensor bias = options.bias.defined() ? options.bias.Contiguous() : Tensor();
@@ -47,7 +49,8 @@ double Probability(double score, double logsumexp) { return logsumexp == kHidden
 
 }  // namespace
 
-void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y, Tensor& logsumexp) {
+void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y,
+               Tensor& logsumexp) {
   const Sizes n(q, k, v);
   const Tensor queries = Dense(q), keys = Dense(k), values = Dense(v);
   Tensor result = Tensor::Zeros({n.B, n.H, n.T, n.V});
@@ -76,8 +79,8 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attentio
   }
 }
 
-void AttentionBackward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, const Tensor& y, const Tensor& logsumexp,
-                       const Tensor& dy, AttentionGradients& gradients) {
+void AttentionBackward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+                       const Tensor& y, const Tensor& logsumexp, const Tensor& dy, AttentionGradients& gradients) {
   const Sizes n(q, k, v);
   const Tensor queries = Dense(q), keys = Dense(k), values = Dense(v), result = Dense(y), dresult = Dense(dy);
   std::vector<double> dq(queries.numel()), dk(keys.numel()), dv(values.numel());

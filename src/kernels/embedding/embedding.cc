@@ -1,5 +1,5 @@
-// Rows by memcpy, elements one by one. The scatter gives each thread a range of target rows and lets it read the whole index: no two threads write
-// one row, and the order of additions does not depend on their number.
+// Rows by memcpy, elements one by one. The scatter gives each thread a range of target rows and lets it read the whole
+// index: no two threads write one row, and the order of additions does not depend on their number.
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
@@ -13,7 +13,9 @@ namespace {
 
 constexpr int64_t kGrainElements = 1 << 14;
 
-int64_t GrainOfRows(int64_t row_elements) { return std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, row_elements)); }
+int64_t GrainOfRows(int64_t row_elements) {
+  return std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, row_elements));
+}
 
 template <typename T>
 void GatherElementsAs(const Tensor& x, const Tensor& index, Tensor& y) {
@@ -86,7 +88,8 @@ void ScatterAddElements(const Tensor& dy, const Tensor& index, Tensor& dx) {
   const int64_t V = dx.dim(1), batches = A, picked = N, width = D;
   const int64_t* picks = index.data<int64_t>();
   ScatterInF32(dy, dx, [&](const float* from, float* to) {
-    for (int64_t i = 0; i < batches * picked * width; ++i) to[(i / (picked * width) * V + picks[i]) * width + i % width] += from[i];
+    for (int64_t i = 0; i < batches * picked * width; ++i)
+      to[(i / (picked * width) * V + picks[i]) * width + i % width] += from[i];
   });
 }
 

@@ -1,7 +1,9 @@
-// Looking up rows and elements by index, and the sums that go back (the gradients). Memory is the limit, not arithmetic: rows are copied whole.
+// Looking up rows and elements by index, and the sums that go back (the gradients). Memory is the limit, not
+// arithmetic: rows are copied whole.
 //
-// Contract: tensors are contiguous and of equal type; indices are i64 and were checked to lie in [0, V). Gathers take any element type; scatters f32 or bf16
-// (sums in f32) and overwrite dx, adding repeats in the order of the index whatever the number of threads.
+// Contract: tensors are contiguous and of equal type; indices are i64 and were checked to lie in [0, V). Gathers take
+// any element type; scatters f32 or bf16 (sums in f32) and overwrite dx, adding repeats in the order of the index
+// whatever the number of threads.
 #pragma once
 
 #include "tensor/tensor.h"

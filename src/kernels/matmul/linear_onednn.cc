@@ -1,4 +1,5 @@
-// The linear layer on oneDNN's inner_product: bias and activation are applied while the result is still in cache, and the compiled primitive is kept.
+// The linear layer on oneDNN's inner_product: bias and activation are applied while the result is still in cache, and
+// the compiled primitive is kept.
 #include <mutex>
 #include <string_view>
 
@@ -48,8 +49,13 @@ bool IsGeneric(const dnnl::inner_product_forward::primitive_desc& desc) {
 LinearPrimitive MakeLinear(const Problem& p, const memory::desc& weight) {
   return GuardOneDnn(kWho, [&] {
     const auto desc = DescribeLinear(p, weight);
-    return LinearPrimitive{dnnl::inner_product_forward(desc), desc.src_desc(), desc.weights_desc(), desc.bias_desc(), desc.dst_desc(),
-                           desc.scratchpad_desc(), IsGeneric(desc)};
+    return LinearPrimitive{dnnl::inner_product_forward(desc),
+                           desc.src_desc(),
+                           desc.weights_desc(),
+                           desc.bias_desc(),
+                           desc.dst_desc(),
+                           desc.scratchpad_desc(),
+                           IsGeneric(desc)};
   });
 }
 
@@ -59,7 +65,8 @@ memory::desc PlainWeight(int64_t out_features, int64_t in_features, memory::data
 
 // The problem and the exact layout of the weight.
 ProblemKey MakeKey(const Problem& p, const memory::desc& weight) {
-  std::vector<int64_t> parts = {p.rows, p.in_features, p.out_features, static_cast<int64_t>(p.type), p.has_bias, static_cast<int64_t>(p.act)};
+  std::vector<int64_t> parts = {
+      p.rows, p.in_features, p.out_features, static_cast<int64_t>(p.type), p.has_bias, static_cast<int64_t>(p.act)};
   const dnnl_blocking_desc_t& blocks = weight.data.format_desc.blocking;
   for (int axis = 0; axis < 2; ++axis) {
     parts.push_back(blocks.strides[axis]);
@@ -92,7 +99,8 @@ void Execute(const LinearPrimitive& linear, const Tensor& x, const Tensor& weigh
 DType ComputeType(DType dtype) { return dtype == DType::kBF16 && HasNativeBf16() ? DType::kBF16 : DType::kF32; }
 
 // Runs with operands of the compute type; `packed` is tried first when it is defined.
-void Run(const Tensor& x, const Tensor& plain, const Tensor& packed, const memory::desc& packed_desc, const Tensor& bias, Act act, Tensor& y) {
+void Run(const Tensor& x, const Tensor& plain, const Tensor& packed, const memory::desc& packed_desc,
+         const Tensor& bias, Act act, Tensor& y) {
   const DType compute = ComputeType(x.dtype());
   const Tensor source = x.To(compute);
   const Tensor added = bias.defined() ? bias.To(DType::kF32) : bias;
@@ -118,10 +126,12 @@ struct PackedLinear::State {
 
   void Pack() {
     const Tensor converted = weight.To(ComputeType(weight.dtype()));
-    const Problem problem{kTypicalRows, weight.dim(1), weight.dim(0), OneDnnType(converted.dtype()), true, Act::kIdentity};
+    const Problem problem{kTypicalRows, weight.dim(1), weight.dim(0), OneDnnType(converted.dtype()),
+                          true,         Act::kIdentity};
     GuardOneDnn(kWho, [&] {
       const memory::desc plain = PlainWeight(weight.dim(0), weight.dim(1), problem.type);
-      const auto preferred = DescribeLinear(problem, memory::desc({weight.dim(0), weight.dim(1)}, problem.type, memory::format_tag::any));
+      const auto preferred =
+          DescribeLinear(problem, memory::desc({weight.dim(0), weight.dim(1)}, problem.type, memory::format_tag::any));
       const bool is_gemm = std::string_view(preferred.impl_info_str()).find("gemm:jit") != std::string_view::npos;
       desc = is_gemm || IsGeneric(preferred) ? plain : preferred.weights_desc();
       if (desc == plain) {

@@ -1,8 +1,9 @@
-// Batched products on oneDNN's sgemm: it takes transposed operands and any row stride, so that no view is copied, and needs no compiled
-// primitive per shape. Many small products run beside each other, each on one core; few large ones one after another, each on all cores.
+// Batched products on oneDNN's sgemm: it takes transposed operands and any row stride, so that no view is copied, and
+// needs no compiled primitive per shape. Many small products run beside each other, each on one core; few large ones
+// one after another, each on all cores.
+#include <oneapi/dnnl/dnnl.h>
 #include <algorithm>
 #include <cstring>
-#include <oneapi/dnnl/dnnl.h>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -76,15 +77,17 @@ void MatMulF32(const Tensor& a_in, const Tensor& b_in, Tensor& y) {
     batches = 1;
   }
   const auto multiply = [&](int64_t batch) {
-    CheckStatus(dnnl_sgemm(a_layout.transposed, b_layout.transposed, rows, columns, inner, 1.0f, a.data<float>() + BatchOffset(a, batch),
-                           a_layout.leading, b.data<float>() + BatchOffset(b, batch), b_layout.leading, 0.0f,
+    CheckStatus(dnnl_sgemm(a_layout.transposed, b_layout.transposed, rows, columns, inner, 1.0f,
+                           a.data<float>() + BatchOffset(a, batch), a_layout.leading,
+                           b.data<float>() + BatchOffset(b, batch), b_layout.leading, 0.0f,
                            y.mutable_data<float>() + batch * rows * columns, columns));
   };
   const int64_t work = rows * columns * inner;
   if (batches > 1 && (work < kSmallProduct || batches >= 4 * base::MaxThreads())) {
-    base::ParallelFor(batches, std::max<int64_t>(1, (kSmallProduct / 16) / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
-      for (int64_t batch = begin; batch < end; ++batch) multiply(batch);
-    });
+    base::ParallelFor(batches, std::max<int64_t>(1, (kSmallProduct / 16) / std::max<int64_t>(1, work)),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t batch = begin; batch < end; ++batch) multiply(batch);
+                      });
   } else {
     for (int64_t batch = 0; batch < batches; ++batch) multiply(batch);
   }
@@ -93,7 +96,8 @@ void MatMulF32(const Tensor& a_in, const Tensor& b_in, Tensor& y) {
 }  // namespace
 
 void MatMul(const Tensor& a, const Tensor& b, Tensor& y) {
-  FOVEA_DCHECK(a.rank() == b.rank() && a.rank() == y.rank() && a.rank() >= 2 && a.dim(-1) == b.dim(-2) && y.is_contiguous());
+  FOVEA_DCHECK(a.rank() == b.rank() && a.rank() == y.rank() && a.rank() >= 2 && a.dim(-1) == b.dim(-2) &&
+               y.is_contiguous());
   if (y.numel() == 0) return;
   if (a.dim(-1) == 0) {
     std::memset(y.mutable_raw(), 0, static_cast<size_t>(y.size_bytes()));

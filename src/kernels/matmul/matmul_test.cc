@@ -20,7 +20,8 @@ using testing::Tolerance;
 constexpr Act kActs[] = {Act::kIdentity, Act::kRelu,      Act::kRelu6,   Act::kSilu, Act::kGelu,
                          Act::kGeluTanh, Act::kQuickGelu, Act::kSigmoid, Act::kTanh};
 
-// bf16 results are rounded once more at the end, in proportion to their size (here up to ~5 standard deviations of the sum).
+// bf16 results are rounded once more at the end, in proportion to their size (here up to ~5 standard deviations of the
+// sum).
 float SumTolerance(DType dtype, int64_t terms) {
   const float rounding = dtype == DType::kBF16 ? 5 * 0x1p-8f * std::sqrt(static_cast<float>(terms)) : 0.0f;
   return Tolerance(DType::kF32, terms, 5.0f) + rounding;
@@ -40,7 +41,8 @@ TEST(MatMul, AwkwardSizes) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const int64_t m : {1, 2, 7, 33}) {
       for (const int64_t k : sizes) {
-        for (const int64_t n : {1, 3, 16, 65}) CheckMatMul(RandomNormal({m, k}, 1, 1, dtype), RandomNormal({k, n}, 2, 1, dtype), "");
+        for (const int64_t n : {1, 3, 16, 65})
+          CheckMatMul(RandomNormal({m, k}, 1, 1, dtype), RandomNormal({k, n}, 2, 1, dtype), "");
       }
     }
   }
@@ -56,7 +58,8 @@ TEST(MatMul, TakesStridedViews) {
     CheckMatMul(a.Permuted(swap), b, "transposed a");
     CheckMatMul(a, c.Permuted(swap), "transposed b");
     CheckMatMul(RandomNormal({3, n, 6}, 4).Permuted(swap), RandomNormal({3, 4, n}, 5).Permuted(swap), "both");
-    CheckMatMul(RandomNormal({5, n, 3}, 6).Permuted(batch_last).Permuted(std::vector<int>{1, 0, 2}), RandomNormal({3, 5, 4}, 7), "no dense axis");
+    CheckMatMul(RandomNormal({5, n, 3}, 6).Permuted(batch_last).Permuted(std::vector<int>{1, 0, 2}),
+                RandomNormal({3, 5, 4}, 7), "no dense axis");
     const Tensor x = RandomNormal({2, n, 3, 8}, 8);  // [B,T,H,E]
     CheckMatMul(x.Permuted(heads), x.Permuted(keys), "heads");
   }
