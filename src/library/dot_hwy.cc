@@ -3,6 +3,8 @@
 #define HWY_TARGET_INCLUDE "library/dot_hwy.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 
+#include "hwy/highway.h"
+
 #include "base/simd.h"
 #include "library/dot.h"
 

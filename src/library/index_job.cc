@@ -50,6 +50,15 @@ Reason ReasonOf(const std::exception& exception) {
   return {exception.what()};
 }
 
+Outcome MakeOutcome(Outcome::Kind kind, FoundFile file, std::string hash, std::string reason = "") {
+  Outcome outcome;
+  outcome.kind = kind;
+  outcome.file = std::move(file);
+  outcome.hash = std::move(hash);
+  outcome.reason = std::move(reason);
+  return outcome;
+}
+
 class Job {
  public:
   Job(const std::string& file, const std::vector<std::string>& folders, const Analyzer& analyzer, const JobOptions& options)
@@ -81,6 +90,7 @@ class Job {
     ReportProgress(/*is_last=*/true);
     IndexReport report = writer_.report();
     report.unchanged += unchanged_;
+    report.cancelled = Cancelled();
     report.seconds = SecondsSince(start_);
     return report;
   }
@@ -116,7 +126,7 @@ class Job {
   }
 
   void StartThreads() {
-    const Schedule& schedule = options_.schedule;
+    const IndexSchedule& schedule = options_.index.schedule;
     const int workers = schedule.workers > 0 ? schedule.workers : base::AvailableCores();
     const auto no_more = [this] { outcomes_.Close(); };
     if (options_.index.on_progress) {
@@ -139,7 +149,7 @@ class Job {
                       [this](const std::string& path, const std::string& reason) {
                         unreadable_.push_back(path);
                         ++found_;
-                        outcomes_.Push({.kind = Outcome::Kind::kUnreadable, .file = {path, {}}, .reason = reason});
+                        outcomes_.Push(MakeOutcome(Outcome::Kind::kUnreadable, {path, {}}, "", reason));
                       },
                   .cancel = &stopped_});
     if (!stopped_) is_scanned_ = true;
@@ -155,8 +165,8 @@ class Job {
           ++unchanged_;
           return;
         }
-        if (known->content_id == 0 && known->failed_by == failed_by_ && !options_.retry_failed) {
-          outcomes_.Push({.kind = Outcome::Kind::kRemembered, .file = std::move(file), .reason = std::move(known->failure)});
+        if (known->content_id == 0 && known->failed_by == failed_by_ && !options_.index.retry_failed) {
+          outcomes_.Push(MakeOutcome(Outcome::Kind::kRemembered, std::move(file), "", std::move(known->failure)));
           return;
         }
       }
@@ -181,7 +191,7 @@ class Job {
       RequireData(!bytes.empty(), "[library] ", base::PrintableUtf8(file.path), ": the file is empty");
       hash = base::ContentHash(bytes);
       switch (AskForClaim(hash, file)) {
-        case Claims::Answer::kKnown: Queue({.kind = Outcome::Kind::kKnown, .file = std::move(file), .hash = hash}); return Step::kSettled;
+        case Claims::Answer::kKnown: outcomes_.Push(MakeOutcome(Outcome::Kind::kKnown, std::move(file), hash)); return Step::kSettled;
         case Claims::Answer::kWait: return Step::kSettled;
         case Claims::Answer::kCompute: is_owner = true;
       }
@@ -213,13 +223,13 @@ class Job {
     }
   }
 
-  void Queue(Outcome outcome) { outcomes_.Push(std::move(outcome)); }
-
   // The outcome of a file that failed, and of all files with its content.
   void Settle(FoundFile file, const std::string& hash, bool is_owner, const Reason& reason) {
     const std::string failed_by = reason.is_lasting ? failed_by_ : "";
     const auto queue = [&](FoundFile failed) {
-      Queue({.kind = Outcome::Kind::kFailed, .file = std::move(failed), .hash = hash, .reason = reason.text, .failed_by = failed_by});
+      Outcome outcome = MakeOutcome(Outcome::Kind::kFailed, std::move(failed), hash, reason.text);
+      outcome.failed_by = failed_by;
+      outcomes_.Push(std::move(outcome));
     };
     queue(std::move(file));
     if (!is_owner) return;
@@ -229,7 +239,7 @@ class Job {
   // ---- analyse
 
   void DecodeAndAnalyze() {
-    const auto batch_size = static_cast<size_t>(std::max(1, options_.schedule.batch));
+    const auto batch_size = static_cast<size_t>(std::max(1, options_.index.schedule.batch));
     std::vector<Prepared> batch;
     while (!stopped_) {
       std::optional<FoundFile> file = candidates_.Pop();
@@ -258,7 +268,7 @@ class Job {
 
   // Takes what is there, up to a batch, and never waits for a batch to fill.
   void AnalyzeDecoded() {
-    const auto batch_size = static_cast<size_t>(std::max(1, options_.schedule.batch));
+    const auto batch_size = static_cast<size_t>(std::max(1, options_.index.schedule.batch));
     std::vector<Prepared> batch;
     while (std::optional<Prepared> first = decoded_.Pop()) {
       batch.push_back(std::move(*first));
@@ -318,14 +328,13 @@ class Job {
     const auto most = static_cast<size_t>(std::max<int64_t>(0, options_.index.labels_per_picture));
     if (analysis.labels.size() > most) analysis.labels.resize(most);
     prepared.content.analysis = std::move(analysis);
-    const std::string hash = prepared.content.hash;
     prepared.image = {};
-    Queue({.kind = Outcome::Kind::kAnalysed,
-           .file = std::move(prepared.file),
-           .hash = hash,
-           .content = std::move(prepared.content),
-           .owns_claim = true});
-    for (FoundFile& copy : claims_.Finish(hash, true)) Queue({.kind = Outcome::Kind::kKnown, .file = std::move(copy), .hash = hash});
+    const std::string hash = prepared.content.hash;
+    Outcome outcome = MakeOutcome(Outcome::Kind::kAnalysed, std::move(prepared.file), hash);
+    outcome.content = std::move(prepared.content);
+    outcome.owns_claim = true;
+    outcomes_.Push(std::move(outcome));
+    for (FoundFile& copy : claims_.Finish(hash, true)) outcomes_.Push(MakeOutcome(Outcome::Kind::kKnown, std::move(copy), hash));
   }
 
   // ---- write and report; on the thread of the caller

@@ -3,7 +3,7 @@
 //   scan -> [changed?] -> read, hash -> [content known?] -> decode -> analyse -> write in groups -> report done
 //
 // The analyser takes most of the time. By default there is one worker for each core that decodes and analyses its own pictures on one thread:
-// pictures in parallel need no barriers, operators in parallel do. `Schedule` offers the other policy as well (threads that only decode, and
+// pictures in parallel need no barriers, operators in parallel do. `IndexSchedule` offers the other policy as well (threads that only decode, and
 // few analysers with many threads and batches).
 //
 // Memory: queues hold paths; what is read and decoded at one time stays below JobOptions::memory_bytes each (a single larger
@@ -37,22 +37,13 @@ struct Decoder {
   std::function<Image(std::span<const uint8_t> bytes, const std::string& name, ImageInfo* info)> decode;
 };
 
-struct Schedule {
-  int workers = 0;       // threads that analyse; 0: one for each core
-  int threads_each = 1;  // threads that one analysis may use
-  int decoders = 0;      // threads that only decode; 0: each worker decodes its own pictures
-  int batch = 1;         // pictures analysed at a time
-};
-
 struct JobOptions {
   IndexOptions index;
-  Schedule schedule;
   Decoder decoder;
   int64_t memory_bytes = int64_t{512} << 20;  // of encoded files, and again of decoded pictures
   double commit_seconds = 0.5;                // a group is written after this time,
   int64_t commit_files = 256;                 // or with this many files
   double progress_seconds = 0.25;             // between calls of on_progress
-  bool retry_failed = false;                  // try remembered failures again
   int64_t keep_unused_seconds = 30 * 24 * 3600;
 };
 

@@ -29,7 +29,7 @@ struct Outcome {
     kRemembered,  // failed in an earlier run and has not changed since
     kUnreadable,  // a file or folder that cannot be examined; nothing about it is changed
   };
-  Kind kind;
+  Kind kind = Kind::kKnown;
   FoundFile file;
   std::string hash;       // "" when the file could not be read
   ContentRecord content;  // kAnalysed

@@ -54,7 +54,7 @@ std::string IndexedText(std::string_view name) {
     if (i > 0 && StartsWord(text, i)) split += ' ';
     split += text[i];
   }
-  return split.size() == text.size() ? text : text + ' ' + split;
+  return split.size() == text.size() ? text : text + '\t' + split;
 }
 
 std::string_view FileName(std::string_view path) { return path.substr(path.rfind('/') + 1); }

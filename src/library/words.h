@@ -10,7 +10,8 @@
 
 namespace fovea::library {
 
-// "dogOnBeach2019.jpg" -> "dogOnBeach2019.jpg dog On Beach 2019 .jpg"; text without inner words stays as it is. Valid UTF-8 for any bytes.
+// "dogOnBeach2019.jpg" -> "dogOnBeach2019.jpg", a tab, "dog On Beach 2019.jpg"; text without inner words stays as it is. Valid UTF-8 without
+// control characters (but that tab) for any bytes.
 std::string IndexedText(std::string_view name);
 
 // One line for each folder between `root` (its own name included) and the file: the folder's name as IndexedText. Both absolute.

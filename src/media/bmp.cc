@@ -136,7 +136,10 @@ void DecodeRuns(const Source& source, const Header& header, Image& image) {
   };
   const auto nibble = [&](uint8_t byte, int i) -> uint32_t { return !is_nibble ? byte : i % 2 == 0 ? byte >> 4 : byte & 15u; };
   for (size_t at = 0; y < image.height;) {
-    if (bytes.size() - at < 2) FailDamaged(source, "damaged BMP: the file ends within the pixels");
+    if (bytes.size() - at < 2) {
+      if (y == image.height - 1 && x >= image.width) return;  // only the end mark is missing
+      FailDamaged(source, "damaged BMP: the file ends within the pixels");
+    }
     const uint8_t count = bytes[at], value = bytes[at + 1];
     at += 2;
     if (count > 0) {

@@ -18,10 +18,17 @@ namespace {
 struct Cursor {
   std::span<const uint8_t> bytes;
   size_t at = 0;
+  bool is_closed = false;
 };
 
 int ReadBytes(GifFileType* gif, GifByteType* out, int size) {
   auto* cursor = static_cast<Cursor*>(gif->UserData);
+  if (size == 1 && cursor->at == cursor->bytes.size() && !cursor->is_closed) {
+    // Some writers forget what ends the last block of pixels; everybody shows such files.
+    cursor->is_closed = true;
+    *out = 0;
+    return 1;
+  }
   const size_t count = std::min(static_cast<size_t>(std::max(size, 0)), cursor->bytes.size() - cursor->at);
   std::memcpy(out, cursor->bytes.data() + cursor->at, count);
   cursor->at += count;

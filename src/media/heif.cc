@@ -75,6 +75,9 @@ void Check(const Source& source, const heif_error& error) {
   if (error.code == heif_error_Unsupported_filetype || error.code == heif_error_Unsupported_feature) {
     FailUnsupported(source, "HEIC or AVIF that libheif does not read: ", text);
   }
+  if (error.code == heif_error_Memory_allocation_error) {
+    Fail(ErrorCode::kResourceExhausted, "[image] ", base::PrintableUtf8(source.name), ": HEIC or AVIF beyond a limit: ", text);
+  }
   FailDamaged(source, "damaged HEIC or AVIF: ", text);
 }
 
@@ -100,9 +103,6 @@ Opened Open(const Source& source) {
   }
   Opened opened;
   opened.context.reset(heif.heif_context_alloc());
-  // For tiles and bit streams that are larger than the header says. libheif takes the side of a square of the allowed area.
-  const double side = std::ceil(std::sqrt(static_cast<double>(std::max<int64_t>(source.options.max_pixels, 1))));
-  heif.heif_context_set_maximum_image_size_limit(opened.context.get(), static_cast<int>(std::min(side, 32768.0)));
   Check(source, heif.heif_context_read_from_memory_without_copy(opened.context.get(), source.bytes.data(), source.bytes.size(), nullptr));
   heif_image_handle* handle = nullptr;
   Check(source, heif.heif_context_get_primary_image_handle(opened.context.get(), &handle));
@@ -140,6 +140,9 @@ Image Decode(const Source& source, ImageInfo& info) {
   info = opened.info;
   CheckBudget(source, info.original_width, info.original_height);
   CheckBudget(source, info.width, info.height);
+  // For tiles and bit streams that are larger than the header says. libheif takes the side of a square of the allowed area.
+  const double side = std::ceil(std::sqrt(static_cast<double>(std::max<int64_t>(source.options.max_pixels, 1))));
+  heif.heif_context_set_maximum_image_size_limit(opened.context.get(), static_cast<int>(std::min(side, 32768.0)));
   const Owned<heif_decoding_options> options(heif.heif_decoding_options_alloc());
   options->convert_hdr_to_8bit = 1;
   const heif_chroma chroma = info.has_alpha ? heif_chroma_interleaved_RGBA : heif_chroma_interleaved_RGB;

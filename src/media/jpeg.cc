@@ -141,7 +141,7 @@ class Reader {
       for (JDIMENSION i = 0; i < count; ++i) rows[i] = rgb + (info_.output_scanline + i) * stride;
       jpeg_read_scanlines(&info_, rows, count);
     }
-    jpeg_finish_decompress(&info_);
+    // No jpeg_finish_decompress: all rows are here, and a missing end mark is no reason to refuse them.
     return true;
   }
 

@@ -68,32 +68,35 @@ FilterShape ShapeOf(Filter filter) {
 // Fewest rows that are worth a thread, for rows that cost about `bytes` multiplications.
 int64_t RowsPerThread(int64_t bytes) { return std::max<int64_t>(4, (1 << 18) / std::max<int64_t>(bytes, 1)); }
 
-void ResizeNearest(const ImageView& view, const ResizeOptions& options, const Box& box, uint8_t* out) {
-  const std::vector<int32_t> columns = NearestPositions(view.width, box.left, box.right, options.width);
-  const std::vector<int32_t> rows = NearestPositions(view.height, box.top, box.bottom, options.height);
-  base::ParallelFor(options.height, RowsPerThread(options.width * 3), [&](int64_t begin, int64_t end) {
+void ResizeNearest(const ImageView& view, const ResizePlan& plan, uint8_t* out) {
+  const std::vector<int32_t> columns = NearestPositions(plan.across), rows = NearestPositions(plan.down);
+  const int64_t row_bytes = static_cast<int64_t>(columns.size()) * 3;
+  base::ParallelFor(static_cast<int64_t>(rows.size()), RowsPerThread(row_bytes), [&](int64_t begin, int64_t end) {
     for (int64_t y = begin; y < end; ++y) {
       const uint8_t* in = view.row(rows[y]);
-      uint8_t* pixel = out + y * options.width * 3;
-      for (int64_t x = 0; x < options.width; ++x, pixel += 3) std::memcpy(pixel, in + int64_t{3} * columns[x], 3);
+      uint8_t* pixel = out + y * row_bytes;
+      for (const int32_t column : columns) {
+        std::memcpy(pixel, in + int64_t{3} * column, 3);
+        pixel += 3;
+      }
     }
   });
 }
 
-// Rows [from, to) of `view` resized across to `width`, into `out` with rows `width * 3` bytes apart.
-void ResizeAcross(const ImageView& view, int64_t from, int64_t to, const FixedWeights& weights, uint8_t* out) {
+// Every row of `view` resized across, into `out` without padding.
+void ResizeAcross(const ImageView& view, const FixedWeights& weights, uint8_t* out) {
   const int64_t width = static_cast<int64_t>(weights.first.size());
   const int64_t readable = ReadableBytes(weights);
   const uint8_t* end_of_view = view.row(view.height - 1) + 3 * view.width;
-  base::ParallelFor((to - from + 3) / 4, RowsPerThread(static_cast<int64_t>(weights.weight.size())) / 4, [&](int64_t begin, int64_t end) {
+  base::ParallelFor((view.height + 3) / 4, RowsPerThread(static_cast<int64_t>(weights.weight.size())) / 4, [&](int64_t begin, int64_t end) {
     std::array<std::vector<uint8_t>, 4> padded;
     for (int64_t block = begin; block < end; ++block) {
       const uint8_t* in[4];
       uint8_t* rows_out[4];
       for (int64_t r = 0; r < 4; ++r) {
-        const int64_t y = std::min(from + block * 4 + r, to - 1);  // the last block may repeat the last row
+        const int64_t y = std::min(block * 4 + r, view.height - 1);  // the last block may repeat the last row
         in[r] = view.row(y);
-        rows_out[r] = out + (y - from) * width * 3;
+        rows_out[r] = out + y * width * 3;
         if (end_of_view - in[r] < readable) {  // the loop may read a few bytes past the end of the pixels
           padded[r].assign(static_cast<size_t>(readable), 0);
           std::memcpy(padded[r].data(), in[r], static_cast<size_t>(std::min(readable, 3 * view.width)));
@@ -104,6 +107,31 @@ void ResizeAcross(const ImageView& view, int64_t from, int64_t to, const FixedWe
     }
   });
 }
+
+// Every column of `view` resized down, into `out` without padding.
+void ResizeDown(const ImageView& view, const FixedWeights& weights, uint8_t* out) {
+  const ColumnJob job = {view.rgb, view.stride_bytes, view.width * 3, view.height};
+  const int64_t height = static_cast<int64_t>(weights.first.size());
+  const int64_t taps = static_cast<int64_t>(weights.weight.size()) / (2 * height);
+  base::ParallelFor(height, RowsPerThread(job.row_bytes * taps), [&](int64_t begin, int64_t end) {
+    for (int64_t y = begin; y < end; ++y) ResizeColumns(job, weights, y, out + y * job.row_bytes);
+  });
+}
+
+// One axis made ready: its weights, and the source positions [from, to) they use, from which their `first` counts.
+struct ReadyAxis {
+  FixedWeights weights;
+  int64_t from, to;
+
+  ReadyAxis(const Axis& axis, bool is_needed, Filter filter, int group_taps) : from(axis.begin), to(axis.end) {
+    if (!is_needed) return;
+    const AxisWeights exact = MakeAxisWeights(axis, filter);
+    from = exact.first.front();
+    to = exact.first.back() + exact.count.back();
+    weights = MakeFixedWeights(exact, group_taps);
+    for (int32_t& first : weights.first) first -= static_cast<int32_t>(from);
+  }
+};
 
 }  // namespace
 
@@ -125,96 +153,97 @@ ImageView Cropped(const ImageView& view, const Rectangle& part) {
   return {view.row(part.top) + part.left * 3, part.width, part.height, view.stride_bytes};
 }
 
-Box CheckedBox(const ImageView& view, const ResizeOptions& options) {
-  Require(options.width >= 1 && options.height >= 1 && options.width <= (1 << 24) && options.height <= (1 << 24),
-          "[resize] expected a result of 1 to 16777216 px a side, got ", options.width, "x", options.height);
-  const Box box = options.box.value_or(Box{0, 0, static_cast<float>(view.width), static_cast<float>(view.height)});
-  Require(box.left >= 0 && box.top >= 0 && box.right <= static_cast<float>(view.width) && box.bottom <= static_cast<float>(view.height) &&
-              box.left < box.right && box.top < box.bottom,
+ResizePlan PlanResize(const ImageView& view, const ResizeOptions& options) {
+  const int64_t width = options.width, height = options.height;
+  Require(width >= 1 && height >= 1 && width <= (1 << 24) && height <= (1 << 24),
+          "[resize] expected a result of 1 to 16777216 px a side, got ", width, "x", height);
+  const auto in_width = static_cast<float>(view.width), in_height = static_cast<float>(view.height);
+  const Box box = options.box.value_or(Box{0, 0, in_width, in_height});
+  Require(box.left >= 0 && box.top >= 0 && box.right <= in_width && box.bottom <= in_height && box.left < box.right && box.top < box.bottom,
           "[resize] expected a box within ", view.width, "x", view.height, " px, got (", box.left, ",", box.top, ")-(", box.right, ",",
           box.bottom, ")");
-  return box;
+  const Rectangle window = options.window.value_or(Rectangle{0, 0, width, height});
+  Require(window.left >= 0 && window.top >= 0 && window.width >= 1 && window.height >= 1 && window.width <= width - window.left &&
+              window.height <= height - window.top,
+          "[resize] expected a window within ", width, "x", height, " px, got ", window.width, "x", window.height, " at (", window.left, ",",
+          window.top, ")");
+  ResizePlan plan;
+  plan.across = {view.width, box.left, box.right, width, window.left, window.left + window.width};
+  plan.down = {view.height, box.top, box.bottom, height, window.top, window.top + window.height};
+  plan.needs_across = width != view.width || box.left != 0 || box.right != in_width;
+  plan.needs_down = height != view.height || box.top != 0 || box.bottom != in_height;
+  // Pillow 13 goes down first when that shrinks the picture clearly more than going across.
+  plan.is_down_first = height < view.height && view.height - height > 2 * (view.width - width);
+  return plan;
 }
 
-AxisWeights MakeAxisWeights(int64_t in_size, float from, float to, int64_t out_size, Filter filter) {
+AxisWeights MakeAxisWeights(const Axis& axis, Filter filter) {
   const FilterShape shape = ShapeOf(filter);
-  const double scale = static_cast<double>(to - from) / static_cast<double>(out_size);
+  const double scale = static_cast<double>(axis.to - axis.from) / static_cast<double>(axis.out_size);
   const double filter_scale = std::max(scale, 1.0);
   const double support = shape.support * filter_scale;
   const double inverse = 1.0 / filter_scale;
-  AxisWeights axis;
-  axis.most_taps = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
-  axis.first.resize(static_cast<size_t>(out_size));
-  axis.count.resize(static_cast<size_t>(out_size));
-  axis.weight.resize(static_cast<size_t>(out_size * axis.most_taps));
-  for (int64_t i = 0; i < out_size; ++i) {
-    const double center = from + (static_cast<double>(i) + 0.5) * scale;
+  const auto count = static_cast<size_t>(axis.end - axis.begin);
+  AxisWeights weights;
+  weights.most_taps = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
+  weights.first.resize(count);
+  weights.count.resize(count);
+  weights.weight.resize(count * static_cast<size_t>(weights.most_taps));
+  for (size_t i = 0; i < count; ++i) {
+    const double center = axis.from + (static_cast<double>(axis.begin + static_cast<int64_t>(i)) + 0.5) * scale;
     const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5));
-    const int64_t end = std::min<int64_t>(in_size, static_cast<int64_t>(center + support + 0.5));
-    double* weight = axis.weight.data() + i * axis.most_taps;
+    const int64_t end = std::min<int64_t>(axis.in_size, static_cast<int64_t>(center + support + 0.5));
+    double* weight = weights.weight.data() + i * static_cast<size_t>(weights.most_taps);
     double sum = 0.0;
     for (int64_t k = 0; k < end - first; ++k) {
       weight[k] = shape.function((static_cast<double>(k + first) - center + 0.5) * inverse);
       sum += weight[k];
     }
     for (int64_t k = 0; k < end - first && sum != 0.0; ++k) weight[k] /= sum;
-    axis.first[i] = static_cast<int32_t>(first);
-    axis.count[i] = static_cast<int32_t>(end - first);
+    weights.first[i] = static_cast<int32_t>(first);
+    weights.count[i] = static_cast<int32_t>(end - first);
   }
-  return axis;
+  return weights;
 }
 
-std::vector<int32_t> NearestPositions(int64_t in_size, float from, float to, int64_t out_size) {
-  const double scale = static_cast<double>(to - from) / static_cast<double>(out_size);
-  std::vector<int32_t> positions(static_cast<size_t>(out_size));
-  double position = from + scale * 0.5;  // summed up, not multiplied, as in Pillow
-  for (int32_t& place : positions) {
-    place = static_cast<int32_t>(std::clamp<int64_t>(static_cast<int64_t>(position), 0, in_size - 1));
-    position += scale;
+std::vector<int32_t> NearestPositions(const Axis& axis) {
+  const double scale = static_cast<double>(axis.to - axis.from) / static_cast<double>(axis.out_size);
+  std::vector<int32_t> positions;
+  positions.reserve(static_cast<size_t>(axis.end - axis.begin));
+  double position = axis.from + scale * 0.5;  // summed up, not multiplied, as in Pillow
+  for (int64_t i = 0; i < axis.end; ++i, position += scale) {
+    if (i >= axis.begin) positions.push_back(static_cast<int32_t>(std::min<int64_t>(static_cast<int64_t>(position), axis.in_size - 1)));
   }
   return positions;
 }
 
 void ResizeInto(const ImageView& view, const ResizeOptions& options, uint8_t* out) {
-  const Box box = CheckedBox(view, options);
-  const bool is_whole = box.left == 0 && box.top == 0 && box.right == static_cast<float>(view.width) && box.bottom == static_cast<float>(view.height);
-  const int64_t row_bytes = options.width * 3;
-  if (is_whole && options.width == view.width && options.height == view.height) {
-    for (int64_t y = 0; y < view.height; ++y) std::memcpy(out + y * row_bytes, view.row(y), static_cast<size_t>(row_bytes));
-    return;
+  const ResizePlan plan = PlanResize(view, options);
+  if (options.filter == Filter::kNearest) return ResizeNearest(view, plan, out);
+  const ReadyAxis across(plan.across, plan.needs_across, options.filter, 4), down(plan.down, plan.needs_down, options.filter, 2);
+  const int64_t width = plan.across.end - plan.across.begin, height = plan.down.end - plan.down.begin;
+  const ImageView used = Cropped(view, {across.from, down.from, across.to - across.from, down.to - down.from});
+  if (!plan.needs_across && !plan.needs_down) {
+    for (int64_t y = 0; y < height; ++y) std::memcpy(out + y * width * 3, used.row(y), static_cast<size_t>(width * 3));
+  } else if (!plan.needs_down) {
+    ResizeAcross(used, across.weights, out);
+  } else if (!plan.needs_across) {
+    ResizeDown(used, down.weights, out);
+  } else if (plan.is_down_first) {
+    const auto between = Storage::Allocate(height * used.width * 3);
+    ResizeDown(used, down.weights, between->mutable_data());
+    ResizeAcross({between->data(), used.width, height, used.width * 3}, across.weights, out);
+  } else {
+    const auto between = Storage::Allocate(used.height * width * 3);
+    ResizeAcross(used, across.weights, between->mutable_data());
+    ResizeDown({between->data(), width, used.height, width * 3}, down.weights, out);
   }
-  if (options.filter == Filter::kNearest) return ResizeNearest(view, options, box, out);
-  const bool needs_across = options.width != view.width || box.left != 0 || box.right != static_cast<float>(options.width);
-  const bool needs_down = options.height != view.height || box.top != 0 || box.bottom != static_cast<float>(options.height);
-  FixedWeights down;
-  int64_t first_row = 0, end_row = view.height;
-  if (needs_down) {
-    const AxisWeights axis = MakeAxisWeights(view.height, box.top, box.bottom, options.height, options.filter);
-    first_row = axis.first.front();
-    end_row = axis.first.back() + axis.count.back();
-    down = MakeFixedWeights(axis, 2);
-  }
-  ImageView narrow = view;  // resized across, if need be
-  std::shared_ptr<Storage> storage;
-  if (needs_across) {
-    const FixedWeights across = MakeFixedWeights(MakeAxisWeights(view.width, box.left, box.right, options.width, options.filter), 4);
-    if (!needs_down) return ResizeAcross(view, 0, view.height, across, out);
-    storage = Storage::Allocate((end_row - first_row) * row_bytes);
-    ResizeAcross(view, first_row, end_row, across, storage->mutable_data());
-    narrow = {storage->data(), options.width, end_row - first_row, row_bytes};
-    for (int32_t& first : down.first) first -= static_cast<int32_t>(first_row);
-  }
-  const ColumnJob job = {narrow.rgb, narrow.stride_bytes, row_bytes, narrow.height};
-  const int64_t taps = static_cast<int64_t>(down.weight.size()) / options.height;
-  base::ParallelFor(options.height, RowsPerThread(row_bytes * taps / 2), [&](int64_t begin, int64_t end) {
-    for (int64_t y = begin; y < end; ++y) ResizeColumns(job, down, y, out + y * row_bytes);
-  });
 }
 
 Image Resize(const Image& image, const ResizeOptions& options) {
   const ImageView view = ViewOf(image);
-  CheckedBox(view, options);
-  Image out = Image::Allocate(options.width, options.height);
+  const ResizePlan plan = PlanResize(view, options);
+  Image out = Image::Allocate(plan.across.end - plan.across.begin, plan.down.end - plan.down.begin);
   ResizeInto(view, options, out.mutable_row(0));
   return out;
 }

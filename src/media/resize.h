@@ -1,8 +1,8 @@
 // Resizing of RGB pictures, bit for bit as Pillow's Image.resize does it.
 //
 // Models are trained on what Pillow makes of a picture, and a resize that is only similar costs accuracy. So the arithmetic is
-// Pillow's: two passes, columns first, each a weighted sum in 22-bit fixed point rounded to 8 bits, with the filter widened when
-// shrinking (antialias). The loops are SIMD (resize_hwy.cc) and run on several threads when the picture is large.
+// Pillow's (version 13): two passes, each a weighted sum in 22-bit fixed point rounded to 8 bits, with the filter widened when shrinking
+// (antialias). Which pass is first decides the last bit of many pixels, so Pillow's rule for that is followed too. The loops are SIMD (resize_hwy.cc) and run on several threads when the picture is large.
 #pragma once
 
 #include <cstdint>
@@ -48,12 +48,13 @@ struct ResizeOptions {
   int64_t width;   // px of the result
   int64_t height;  // px of the result
   Filter filter = Filter::kBicubic;
-  std::optional<Box> box;  // default: the whole source
+  std::optional<Box> box;           // default: the whole source
+  std::optional<Rectangle> window;  // the part of the result that is wanted and computed; default: all of it
 };
 
-// Throws kInvalidArgument for sizes below 1 or a box that is empty or reaches outside.
+// Throws kInvalidArgument for sizes below 1, a box that is empty or reaches outside of the source, or a window outside of the result.
 Image Resize(const Image& image, const ResizeOptions& options);
-// As above, from a view into `out` [options.height, options.width, 3], without padding.
+// As above, from a view into `out` [height, width, 3] of the result or its window, without padding.
 void ResizeInto(const ImageView& view, const ResizeOptions& options, uint8_t* out);
 
 // The boring twin in double precision, for tests: within 1/255 of Resize.
@@ -61,19 +62,29 @@ Image ResizeReference(const ImageView& view, const ResizeOptions& options);
 
 // ---- shared by the implementations
 
-// Pillow's weights of one axis: result i is the sum over k < count[i] of weight[i * most_taps + k] * source[first[i] + k].
+// Pillow's weights of one axis: wanted result i is the sum over k < count[i] of weight[i * most_taps + k] * source[first[i] + k].
 struct AxisWeights {
   int64_t most_taps = 0;
   std::vector<int32_t> first, count;  // [out]
   std::vector<double> weight;         // [out, most_taps], each row sums to 1
 };
-// `from`, `to`: ends of the box on this axis. Not for kNearest.
-AxisWeights MakeAxisWeights(int64_t in_size, float from, float to, int64_t out_size, Filter filter);
+// One axis of a resize: source positions `from` to `to` (ends of the box) become `out_size` results, of which [begin, end) are wanted.
+struct Axis {
+  int64_t in_size;
+  float from, to;
+  int64_t out_size, begin, end;
+};
+AxisWeights MakeAxisWeights(const Axis& axis, Filter filter);  // not for kNearest
 
-// Source positions that nearest-neighbour picks on one axis, [out].
-std::vector<int32_t> NearestPositions(int64_t in_size, float from, float to, int64_t out_size);
+// Source positions that nearest-neighbour picks, [end - begin].
+std::vector<int32_t> NearestPositions(const Axis& axis);
 
-// Checks `options` against the source and returns the box.
-Box CheckedBox(const ImageView& view, const ResizeOptions& options);
+// `options` checked against the source and taken apart.
+struct ResizePlan {
+  Axis across, down;
+  bool needs_across, needs_down;  // false: this axis is copied
+  bool is_down_first;             // rows are added up before columns
+};
+ResizePlan PlanResize(const ImageView& view, const ResizeOptions& options);
 
 }  // namespace fovea::media

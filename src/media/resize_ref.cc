@@ -24,23 +24,34 @@ void ResizeLines(int64_t lines, const AxisWeights& axis, At at, Put put) {
 }  // namespace
 
 Image ResizeReference(const ImageView& view, const ResizeOptions& options) {
-  const Box box = CheckedBox(view, options);
-  Image out = Image::Allocate(options.width, options.height);
+  const ResizePlan plan = PlanResize(view, options);
+  const int64_t width = plan.across.end - plan.across.begin, height = plan.down.end - plan.down.begin;
+  Image out = Image::Allocate(width, height);
   if (options.filter == Filter::kNearest) {
-    const auto columns = NearestPositions(view.width, box.left, box.right, options.width);
-    const auto rows = NearestPositions(view.height, box.top, box.bottom, options.height);
-    for (int64_t y = 0; y < options.height; ++y) {
-      for (int64_t i = 0; i < options.width * 3; ++i) out.mutable_row(y)[i] = view.row(rows[y])[columns[i / 3] * 3 + i % 3];
+    const auto columns = NearestPositions(plan.across), rows = NearestPositions(plan.down);
+    for (int64_t y = 0; y < height; ++y) {
+      for (int64_t i = 0; i < width * 3; ++i) out.mutable_row(y)[i] = view.row(rows[y])[columns[i / 3] * 3 + i % 3];
     }
     return out;
   }
-  const AxisWeights across = MakeAxisWeights(view.width, box.left, box.right, options.width, options.filter);
-  const AxisWeights down = MakeAxisWeights(view.height, box.top, box.bottom, options.height, options.filter);
-  Image narrow = Image::Allocate(options.width, view.height);
-  ResizeLines(view.height, across, [&](int64_t y, int64_t x, int c) { return view.row(y)[x * 3 + c]; },
-              [&](int64_t y, int64_t x, int c, uint8_t value) { narrow.mutable_row(y)[x * 3 + c] = value; });
-  ResizeLines(options.width, down, [&](int64_t x, int64_t y, int c) { return narrow.row(y)[x * 3 + c]; },
-              [&](int64_t x, int64_t y, int c, uint8_t value) { out.mutable_row(y)[x * 3 + c] = value; });
+  // An axis that keeps its size has weights of 1 here, where Resize copies: the same numbers.
+  const AxisWeights across = MakeAxisWeights(plan.across, options.filter), down = MakeAxisWeights(plan.down, options.filter);
+  Image between = plan.is_down_first ? Image::Allocate(view.width, height) : Image::Allocate(width, view.height);
+  const auto resize_across = [&](const ImageView& in, Image& to) {
+    ResizeLines(in.height, across, [&](int64_t y, int64_t x, int c) { return in.row(y)[x * 3 + c]; },
+                [&](int64_t y, int64_t x, int c, uint8_t value) { to.mutable_row(y)[x * 3 + c] = value; });
+  };
+  const auto resize_down = [&](const ImageView& in, Image& to) {
+    ResizeLines(in.width, down, [&](int64_t x, int64_t y, int c) { return in.row(y)[x * 3 + c]; },
+                [&](int64_t x, int64_t y, int c, uint8_t value) { to.mutable_row(y)[x * 3 + c] = value; });
+  };
+  if (plan.is_down_first) {
+    resize_down(view, between);
+    resize_across(ViewOf(between), out);
+  } else {
+    resize_across(view, between);
+    resize_down(ViewOf(between), out);
+  }
   return out;
 }
 

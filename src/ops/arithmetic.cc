@@ -29,22 +29,25 @@ Tensor Unary(UnaryOp op, const Tensor& x, const char* who) {
 }  // namespace
 
 Tensor Add(const Tensor& a, const Tensor& b) {
-  return Record({&a, &b}, Binary(BinaryOp::kAdd, a, b, "add"),
-                [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, const Needs& needs) {
-                  return InputGradients{needs[0] ? SumTo(dy, a_shape) : Tensor(), needs[1] ? SumTo(dy, b_shape) : Tensor()};
-                });
+  return Record(
+      {&a, &b}, Binary(BinaryOp::kAdd, a, b, "add"),
+      [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, const Needs& needs) {
+        return InputGradients{needs[0] ? SumTo(dy, a_shape) : Tensor(), needs[1] ? SumTo(dy, b_shape) : Tensor()};
+      });
 }
 
 Tensor Sub(const Tensor& a, const Tensor& b) {
-  return Record({&a, &b}, Binary(BinaryOp::kSub, a, b, "sub"),
-                [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, const Needs& needs) {
-                  return InputGradients{needs[0] ? SumTo(dy, a_shape) : Tensor(), needs[1] ? Neg(SumTo(dy, b_shape)) : Tensor()};
-                });
+  return Record(
+      {&a, &b}, Binary(BinaryOp::kSub, a, b, "sub"),
+      [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, const Needs& needs) {
+        return InputGradients{needs[0] ? SumTo(dy, a_shape) : Tensor(), needs[1] ? Neg(SumTo(dy, b_shape)) : Tensor()};
+      });
 }
 
 Tensor Mul(const Tensor& a, const Tensor& b) {
   return Record({&a, &b}, Binary(BinaryOp::kMul, a, b, "mul"), [a, b](const Tensor& dy, const Needs& needs) {
-    return InputGradients{needs[0] ? SumTo(Mul(dy, b), a.shape()) : Tensor(), needs[1] ? SumTo(Mul(dy, a), b.shape()) : Tensor()};
+    return InputGradients{needs[0] ? SumTo(Mul(dy, b), a.shape()) : Tensor(),
+                          needs[1] ? SumTo(Mul(dy, a), b.shape()) : Tensor()};
   });
 }
 
@@ -52,7 +55,8 @@ Tensor Div(const Tensor& a, const Tensor& b) {
   const Tensor y = Binary(BinaryOp::kDiv, a, b, "div");
   return Record({&a, &b}, y, [a_shape = a.shape(), b, y](const Tensor& dy, const Needs& needs) {
     const Tensor da = Div(dy, b);  // of the broadcast shape
-    return InputGradients{needs[0] ? SumTo(da, a_shape) : Tensor(), needs[1] ? Neg(SumTo(Mul(da, y), b.shape())) : Tensor()};
+    return InputGradients{needs[0] ? SumTo(da, a_shape) : Tensor(),
+                          needs[1] ? Neg(SumTo(Mul(da, y), b.shape())) : Tensor()};
   });
 }
 
@@ -71,12 +75,14 @@ Tensor Exp(const Tensor& x) {
 }
 
 Tensor Log(const Tensor& x) {
-  return Record({&x}, Unary(UnaryOp::kLog, x, "log"), [x](const Tensor& dy, const Needs&) { return InputGradients{Div(dy, x)}; });
+  return Record({&x}, Unary(UnaryOp::kLog, x, "log"),
+                [x](const Tensor& dy, const Needs&) { return InputGradients{Div(dy, x)}; });
 }
 
 Tensor Sqrt(const Tensor& x) {
   const Tensor y = Unary(UnaryOp::kSqrt, x, "sqrt");
-  return Record({&x}, y, [y](const Tensor& dy, const Needs&) { return InputGradients{Affine(Div(dy, y), 0.5f, 0.0f)}; });
+  return Record({&x}, y,
+                [y](const Tensor& dy, const Needs&) { return InputGradients{Affine(Div(dy, y), 0.5f, 0.0f)}; });
 }
 
 Tensor Square(const Tensor& x) {
@@ -86,7 +92,8 @@ Tensor Square(const Tensor& x) {
 
 Tensor Where(const Tensor& mask, const Tensor& a, const Tensor& b) {
   ops::RequireSameFloat(a, b, "where");
-  Require(mask.defined() && mask.dtype() == DType::kBool, "[where] expected a bool mask, got ", mask.dtype(), mask.shape());
+  Require(mask.defined() && mask.dtype() == DType::kBool, "[where] expected a bool mask, got ", mask.dtype(),
+          mask.shape());
   const Shape shape = BroadcastShapes(mask.shape(), BroadcastShapes(a.shape(), b.shape(), "where"), "where");
   Tensor y = Tensor::Empty(shape, a.dtype());
   kernels::Select(mask.Expanded(shape), a.Expanded(shape), b.Expanded(shape), y);

@@ -1,7 +1,7 @@
 // Arithmetic on tensors, recorded on the tape. All inputs are f32 or bf16 and of one type; results have that type.
 //
-// Two tensors broadcast by NumPy's rule: shapes are aligned at the end, axes of size 1 stretch. Gradients are summed back over
-// stretched axes. Strided views are read in place.
+// Two tensors broadcast by NumPy's rule: shapes are aligned at the end, axes of size 1 stretch. Gradients are summed
+// back over stretched axes. Strided views are read in place.
 #pragma once
 
 #include "tensor/tensor.h"

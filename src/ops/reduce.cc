@@ -108,18 +108,19 @@ Tensor Max(const Tensor& x, const std::vector<int>& axes, bool keep_dims) {
   const Tensor folded = Folded(x, plan);
   Tensor y = Tensor::Empty({plan.folded[0], plan.folded[2]}, x.dtype());
   if (x.numel() > 0) kernels::ReduceMax(folded, y);
-  return Record({&x}, y.View(keep_dims ? plan.kept : plan.result), [folded, y, plan, shape = x.shape()](const Tensor& dy, const Needs&) {
-    Tensor dx = Tensor::Empty(plan.folded, dy.dtype());
-    if (dx.numel() > 0) kernels::ReduceMaxBackward(folded, y, dy.View(y.shape()), dx);
-    if (plan.order.empty()) return InputGradients{dx.View(shape)};
-    std::vector<int64_t> sizes;
-    std::vector<int> back(plan.order.size());
-    for (size_t i = 0; i < plan.order.size(); ++i) {
-      sizes.push_back(shape[plan.order[i]]);
-      back[plan.order[i]] = static_cast<int>(i);
-    }
-    return InputGradients{dx.View(Shape(sizes)).Permuted(back).Contiguous()};
-  });
+  return Record({&x}, y.View(keep_dims ? plan.kept : plan.result),
+                [folded, y, plan, shape = x.shape()](const Tensor& dy, const Needs&) {
+                  Tensor dx = Tensor::Empty(plan.folded, dy.dtype());
+                  if (dx.numel() > 0) kernels::ReduceMaxBackward(folded, y, dy.View(y.shape()), dx);
+                  if (plan.order.empty()) return InputGradients{dx.View(shape)};
+                  std::vector<int64_t> sizes;
+                  std::vector<int> back(plan.order.size());
+                  for (size_t i = 0; i < plan.order.size(); ++i) {
+                    sizes.push_back(shape[plan.order[i]]);
+                    back[plan.order[i]] = static_cast<int>(i);
+                  }
+                  return InputGradients{dx.View(Shape(sizes)).Permuted(back).Contiguous()};
+                });
 }
 
 Tensor ArgMax(const Tensor& x, int axis) {
@@ -133,7 +134,8 @@ Tensor ArgMax(const Tensor& x, int axis) {
 
 Tensor SumTo(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
-  Require(BroadcastShapes(shape, x.shape(), "sum_to") == x.shape(), "[sum_to] expected a shape that broadcasts to ", x.shape(), ", got ", shape);
+  Require(BroadcastShapes(shape, x.shape(), "sum_to") == x.shape(), "[sum_to] expected a shape that broadcasts to ",
+          x.shape(), ", got ", shape);
   std::vector<int> axes;
   const int extra = x.rank() - shape.rank();
   for (int axis = 0; axis < x.rank(); ++axis) {
@@ -141,7 +143,9 @@ Tensor SumTo(const Tensor& x, const Shape& shape) {
   }
   const Plan plan = MakePlan(x.shape(), axes, "sum_to");
   const Tensor y = ScaledSum(x, plan, 1.0f).View(shape);
-  return Record({&x}, y, [x_shape = x.shape()](const Tensor& dy, const Needs&) { return InputGradients{dy.Expanded(x_shape).Contiguous()}; });
+  return Record({&x}, y, [x_shape = x.shape()](const Tensor& dy, const Needs&) {
+    return InputGradients{dy.Expanded(x_shape).Contiguous()};
+  });
 }
 
 }  // namespace fovea

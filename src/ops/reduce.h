@@ -1,5 +1,5 @@
-// Reductions over any set of axes, recorded on the tape. Inputs f32 or bf16; sums are accumulated in double and rounded once, so
-// they do not depend on the number of threads. NaN propagates.
+// Reductions over any set of axes, recorded on the tape. Inputs f32 or bf16; sums are accumulated in double and rounded
+// once, so they do not depend on the number of threads. NaN propagates.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace fovea {
 
-// Over `axes` (negative ones count from the end; empty: all axes). Reduced axes vanish, or keep size 1 with `keep_dims`. The sum of nothing is 0;
-// mean and maximum of nothing throw kInvalidArgument.
+// Over `axes` (negative ones count from the end; empty: all axes). Reduced axes vanish, or keep size 1 with
+// `keep_dims`. The sum of nothing is 0; mean and maximum of nothing throw kInvalidArgument.
 Tensor Sum(const Tensor& x, const std::vector<int>& axes = {}, bool keep_dims = false);
 Tensor Mean(const Tensor& x, const std::vector<int>& axes = {}, bool keep_dims = false);
 // Elements that share the maximum share its gradient equally.

@@ -12,7 +12,8 @@ using Backward = void (*)(const Tensor&, const Tensor&, Tensor&);
 
 Tensor AlongLastAxis(const Tensor& x, Forward forward, Backward backward, const char* who) {
   ops::RequireFloat(x, who);
-  Require(x.rank() >= 1 && x.dim(-1) > 0, "[", who, "] expected at least one element along the last axis, got ", x.shape());
+  Require(x.rank() >= 1 && x.dim(-1) > 0, "[", who, "] expected at least one element along the last axis, got ",
+          x.shape());
   const Shape rows{x.numel() / x.dim(-1), x.dim(-1)};
   Tensor y = Tensor::Empty(rows, x.dtype());
   forward(x.Contiguous().View(rows), y);
@@ -27,6 +28,8 @@ Tensor AlongLastAxis(const Tensor& x, Forward forward, Backward backward, const 
 
 Tensor Softmax(const Tensor& x) { return AlongLastAxis(x, kernels::Softmax, kernels::SoftmaxBackward, "softmax"); }
 
-Tensor LogSoftmax(const Tensor& x) { return AlongLastAxis(x, kernels::LogSoftmax, kernels::LogSoftmaxBackward, "log_softmax"); }
+Tensor LogSoftmax(const Tensor& x) {
+  return AlongLastAxis(x, kernels::LogSoftmax, kernels::LogSoftmaxBackward, "log_softmax");
+}
 
 }  // namespace fovea

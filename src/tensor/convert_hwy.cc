@@ -4,7 +4,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/convert_hwy.cc"
 #include "hwy/foreach_target.h"
-// After foreach_target.h:
+
+#include "hwy/highway.h"
 #include "base/simd.h"
 
 HWY_BEFORE_NAMESPACE();
