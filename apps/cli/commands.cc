@@ -227,7 +227,6 @@ std::vector<SearchHit> FindHits(const Arguments& arguments, const Library& libra
 Exit Index(const Arguments& arguments, Console& console) {
   UseThreads(arguments);
   const std::string file = DatabaseFile(arguments);
-  if (arguments.database.empty()) std::filesystem::create_directories(std::filesystem::path(file).parent_path());
   const Model model = LoadModel(arguments);
   Library library = Library::Open(file, {});
   console.BeginProgress(0);

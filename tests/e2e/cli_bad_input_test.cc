@@ -1,5 +1,5 @@
-// Damaged and hostile pictures and models: a clear error naming the file and the reason, exit code 1, never a crash, and the other
-// inputs are done.
+// Damaged and hostile pictures and models: a clear error naming the file and the reason, exit code 1, never a crash,
+// and the other inputs are done.
 #include <filesystem>
 
 #include "cli_run.h"
@@ -9,7 +9,8 @@ namespace fovea::e2e {
 namespace {
 
 std::string BigEndian(uint32_t value) {
-  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8), static_cast<char>(value)};
+  return {static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
+          static_cast<char>(value)};
 }
 
 std::string LittleEndian(uint64_t value, int bytes) {
@@ -67,24 +68,28 @@ TEST_F(CliBadInput, EmptyAndForeignFiles) {
 }
 
 TEST_F(CliBadInput, HugeSizesAreRefusedFromTheHeader) {
-  std::string png = "\x89PNG\r\n\x1A\n" + PngChunk("IHDR", BigEndian(20000) + BigEndian(20000) + std::string("\x08\x02\x00\x00\x00", 5));
+  std::string png = "\x89PNG\r\n\x1A\n" +
+                    PngChunk("IHDR", BigEndian(20000) + BigEndian(20000) + std::string("\x08\x02\x00\x00\x00", 5));
   png += PngChunk("IDAT", std::string(231, 'x'));
   ASSERT_LE(png.size(), 300u);
   ExpectRefusedBytes("huge.png", png);
-  std::string bmp = "BM" + LittleEndian(300, 4) + LittleEndian(0, 4) + LittleEndian(54, 4) + LittleEndian(40, 4) + LittleEndian(20000, 4) +
-                    LittleEndian(20000, 4) + LittleEndian(1, 2) + LittleEndian(24, 2) + std::string(24, '\0');
+  std::string bmp = "BM" + LittleEndian(300, 4) + LittleEndian(0, 4) + LittleEndian(54, 4) + LittleEndian(40, 4) +
+                    LittleEndian(20000, 4) + LittleEndian(20000, 4) + LittleEndian(1, 2) + LittleEndian(24, 2) +
+                    std::string(24, '\0');
   bmp.resize(300);
   ExpectRefusedBytes("huge.bmp", bmp);
 }
 
 TEST_F(CliBadInput, TruncatedFilesOfEachFormat) {
   const std::string jpeg = SampleBytes("cat.jpg"), png = SampleBytes("printed-page.png");
-  for (const size_t length : {size_t{3}, size_t{100}, jpeg.size() / 2}) ExpectRefusedBytes("cut.jpg", jpeg.substr(0, length));
-  for (const size_t length : {size_t{9}, size_t{30}, png.size() / 2}) ExpectRefusedBytes("cut.png", png.substr(0, length));
+  for (const size_t length : {size_t{3}, size_t{100}, jpeg.size() / 2})
+    ExpectRefusedBytes("cut.jpg", jpeg.substr(0, length));
+  for (const size_t length : {size_t{9}, size_t{30}, png.size() / 2})
+    ExpectRefusedBytes("cut.png", png.substr(0, length));
 }
 
 TEST_F(CliBadInput, ThinPicturesAreStillPictures) {
-  for (const auto [width, height] : {std::pair<int64_t, int64_t>{1, 1}, {1, 20000}, {20000, 1}}) {
+  for (const auto& [width, height] : {std::pair<int64_t, int64_t>{1, 1}, {1, 20000}, {20000, 1}}) {
     Image image = Image::Allocate(width, height);
     std::fill_n(image.mutable_row(0), image.size_bytes(), uint8_t{200});
     const std::string path = folder_.File("thin.png");
@@ -99,7 +104,8 @@ TEST_F(CliBadInput, ThinPicturesAreStillPictures) {
 TEST_F(CliBadInput, TheContentDecidesNotTheName) {
   WriteBytes(folder_.File("cat.png"), SampleBytes("cat.jpg"));
   WriteBytes(folder_.File("cat"), SampleBytes("cat.jpg"));
-  const auto lines = RunFovea({"classify", "--json", Sample("cat.jpg"), folder_.File("cat.png"), folder_.File("cat")}).Lines();
+  const auto lines =
+      RunFovea({"classify", "--json", Sample("cat.jpg"), folder_.File("cat.png"), folder_.File("cat")}).Lines();
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[1]["labels"], lines[0]["labels"]);
   EXPECT_EQ(lines[2]["labels"], lines[0]["labels"]);
@@ -143,7 +149,8 @@ class CliBadModel : public ::testing::Test {
  protected:
   void SetUp() override {
     for (const char* name : {"config.json", "preprocessor_config.json"}) {
-      std::filesystem::copy_file(testing::SourcePath(std::string("models/efficientnet-lite2/") + name), folder_.File(name));
+      std::filesystem::copy_file(testing::SourcePath(std::string("models/efficientnet-lite2/") + name),
+                                 folder_.File(name));
     }
   }
   void ExpectRefused(const std::string& file, std::string_view bytes, const std::string& reason_has = "") {
@@ -168,20 +175,25 @@ TEST_F(CliBadModel, MalformedSafetensors) {
   ExpectRefused("model.safetensors", LittleEndian(uint64_t{4} << 30, 8) + "{}");  // a header of 4 GB
   ExpectRefused("model.safetensors", LittleEndian(~uint64_t{0}, 8) + "{}");
   ExpectSafetensorsRefused("no json");
-  ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})");  // overlap
-  ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,16]}})");                            // overflow
+  ExpectSafetensorsRefused(
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})");  // overlap
+  ExpectSafetensorsRefused(
+      R"({"a":{"dtype":"F32","shape":[1099511627776,1099511627776],"data_offsets":[0,16]}})");  // overflow
   ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}})");
   ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[1024],"data_offsets":[0,4096]}})");  // past the end
   ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}})");
-  ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})");  // well formed, but not the model
+  ExpectSafetensorsRefused(
+      R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})");  // well formed, but not the model
 }
 
 TEST_F(CliBadModel, APickleThatCallsTheShellIsRefusedByName) {
   const std::string marker = folder_.File("executed");
   const std::string command = "touch " + marker;
-  const std::string magic("\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19.", 15);  // what legacy PyTorch files start with
+  const std::string magic("\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19.",
+                          15);  // what legacy PyTorch files start with
   const std::string version = "\x80\x02M\xE9\x03.", system_info("\x80\x02}q\x00.", 6);
-  const std::string hostile = "\x80\x02" + std::string("cposix\nsystem\nX") + LittleEndian(command.size(), 4) + command + "\x85R.";
+  const std::string hostile =
+      "\x80\x02" + std::string("cposix\nsystem\nX") + LittleEndian(command.size(), 4) + command + "\x85R.";
   ExpectRefused("pytorch_model.bin", hostile);
   ExpectRefused("pytorch_model.bin", magic + version + system_info + hostile, "posix.system");
   EXPECT_FALSE(std::filesystem::exists(marker));

@@ -13,7 +13,8 @@ class CliLibrary : public ::testing::Test {
 
   void SetUp() override {
     std::filesystem::create_directories(Pictures() + "/holiday");
-    for (const char* name : {"cat.jpg", "coffee.jpg", "flower.jpg"}) std::filesystem::copy_file(Sample(name), Pictures() + "/" + name);
+    for (const char* name : {"cat.jpg", "coffee.jpg", "flower.jpg"})
+      std::filesystem::copy_file(Sample(name), Pictures() + "/" + name);
     std::filesystem::copy_file(Sample("temple.jpg"), Pictures() + "/holiday/dscf0042.jpg");
   }
 
@@ -46,12 +47,14 @@ TEST_F(CliLibrary, FindsByPictureAndByWords) {
   const auto alike = RunFovea({"search", "--image", Sample("cat.jpg"), "--db", Db(), "--json", "--all"}).Lines();
   ASSERT_EQ(alike.size(), 4u);
   EXPECT_EQ(alike[0]["path"], Pictures() + "/cat.jpg");
-  for (size_t i = 1; i < alike.size(); ++i) EXPECT_LE(alike[i]["score"].get<double>(), alike[i - 1]["score"].get<double>());
+  for (size_t i = 1; i < alike.size(); ++i)
+    EXPECT_LE(alike[i]["score"].get<double>(), alike[i - 1]["score"].get<double>());
   const auto by_folder = RunFovea({"search", "holiday", "--db", Db(), "--json"}).Lines();
   ASSERT_EQ(by_folder.size(), 1u);
   EXPECT_EQ(by_folder[0]["path"], Pictures() + "/holiday/dscf0042.jpg");
   EXPECT_FALSE(by_folder[0]["why"].get<std::string>().empty());
-  const auto both = RunFovea({"search", "coffee", "--image", Sample("coffee.jpg"), "--db", Db(), "--json", "-k", "1"}).Lines();
+  const auto both =
+      RunFovea({"search", "coffee", "--image", Sample("coffee.jpg"), "--db", Db(), "--json", "-k", "1"}).Lines();
   ASSERT_EQ(both.size(), 1u);
   EXPECT_EQ(both[0]["path"], Pictures() + "/coffee.jpg");
   EXPECT_NEAR(both[0]["score"].get<double>(), 1, 1e-6);

@@ -9,8 +9,10 @@ namespace fovea::e2e {
 namespace {
 
 TEST(CliClassify, JsonHasOneObjectAnInputInInputOrder) {
-  const std::vector<std::string> paths = {Sample("rocket.jpg"), Sample("cat.jpg"), Sample("missing.jpg"), Sample("coffee.jpg"), Sample("cat.jpg")};
-  const Result result = RunFovea({"classify", "--json", "--top", "3", paths[0], paths[1], paths[2], paths[3], paths[4]});
+  const std::vector<std::string> paths = {Sample("rocket.jpg"), Sample("cat.jpg"), Sample("missing.jpg"),
+                                          Sample("coffee.jpg"), Sample("cat.jpg")};
+  const Result result =
+      RunFovea({"classify", "--json", "--top", "3", paths[0], paths[1], paths[2], paths[3], paths[4]});
   EXPECT_EQ(result.exit, 1);
   EXPECT_NE(result.err.find("missing.jpg"), std::string::npos) << result.err;
   const auto lines = result.Lines();
@@ -66,8 +68,10 @@ TEST(CliClassify, AFolderIsThePicturesInItSorted) {
 }
 
 TEST(CliClassify, TheNumberOfThreadsChangesNothingButTime) {
-  const std::vector<std::string> pictures = {Sample("cat.jpg"), Sample("coffee.jpg"), Sample("temple.jpg"), Sample("flower.jpg"), Sample("rocket.jpg")};
-  std::vector<std::string> one = {"classify", "--json", "--threads", "1"}, two = {"classify", "--json", "--threads", "2"};
+  const std::vector<std::string> pictures = {Sample("cat.jpg"), Sample("coffee.jpg"), Sample("temple.jpg"),
+                                             Sample("flower.jpg"), Sample("rocket.jpg")};
+  std::vector<std::string> one = {"classify", "--json", "--threads", "1"},
+                           two = {"classify", "--json", "--threads", "2"};
   one.insert(one.end(), pictures.begin(), pictures.end());
   two.insert(two.end(), pictures.begin(), pictures.end());
   const auto a = RunFovea(one).Lines(), b = RunFovea(two).Lines();
@@ -87,7 +91,8 @@ TEST(CliClassify, CtrlCKeepsWhatIsDone) {
   std::vector<std::string> arguments = {"classify", "--json"};
   for (int i = 0; i < 3000; ++i) arguments.push_back(Sample(i % 2 == 0 ? "cat.jpg" : "coffee.jpg"));
   Process process(arguments);
-  while (process.OutputSoFar().find('\n') == std::string::npos) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  while (process.OutputSoFar().find('\n') == std::string::npos)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   process.Signal(SIGINT);
   const Result result = process.Wait();
   EXPECT_EQ(result.exit, 130);
@@ -121,7 +126,8 @@ TEST(CliClassify, AFullDiskIsAnError) {
 TEST(CliEmbed, TheFileHoldsTheVectorsInInputOrder) {
   const testing::TemporaryFolder folder;
   const std::string file = folder.File("x.npy");
-  const Result result = RunFovea({"embed", "--json", "--out", file, Sample("cat.jpg"), Sample("missing.jpg"), Sample("coffee.jpg")});
+  const Result result =
+      RunFovea({"embed", "--json", "--out", file, Sample("cat.jpg"), Sample("missing.jpg"), Sample("coffee.jpg")});
   EXPECT_EQ(result.exit, 1);
   const auto lines = result.Lines();
   ASSERT_EQ(lines.size(), 3u);
@@ -174,8 +180,10 @@ TEST(CliModels, InfoModelsAndDoctorAgree) {
   ASSERT_EQ(facts.size(), 1u);
   EXPECT_EQ(doctor.exit, facts[0]["problems"].empty() ? 0 : 1);
   EXPECT_GE(facts[0]["cores"].get<int>(), 1);
-  for (const auto& library : facts[0]["libraries"]) EXPECT_EQ(library["found"].get<bool>(), library["version"] != "") << library;
-  EXPECT_NE(std::find(facts[0]["models"].begin(), facts[0]["models"].end(), "efficientnet-lite2"), facts[0]["models"].end());
+  for (const auto& library : facts[0]["libraries"])
+    EXPECT_EQ(library["found"].get<bool>(), library["version"] != "") << library;
+  EXPECT_NE(std::find(facts[0]["models"].begin(), facts[0]["models"].end(), "efficientnet-lite2"),
+            facts[0]["models"].end());
 }
 
 TEST(CliModels, AConvertedModelAnswersAlmostTheSame) {

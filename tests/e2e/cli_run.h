@@ -45,7 +45,8 @@ struct Result {
 class Process {
  public:
   // `environment`: "NAME=value", added to ours. `stdout_to`: where stdout goes instead of being collected.
-  explicit Process(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {}, int stdout_to = -1) {
+  explicit Process(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {},
+                   int stdout_to = -1) {
     std::vector<char*> argv;
     const std::string binary = testing::FoveaBinary();
     argv.push_back(const_cast<char*>(binary.c_str()));

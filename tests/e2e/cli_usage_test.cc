@@ -5,7 +5,8 @@
 namespace fovea::e2e {
 namespace {
 
-const std::vector<std::string> kCommands = {"classify", "embed", "index", "search", "eval", "info", "models", "convert", "doctor", "completion", "man"};
+const std::vector<std::string> kCommands = {"classify", "embed",   "index",  "search",     "eval", "info",
+                                            "models",   "convert", "doctor", "completion", "man"};
 
 TEST(CliUsage, VersionIsOneLine) {
   const Result result = RunFovea({"--version"});
@@ -27,11 +28,24 @@ TEST(CliUsage, HelpListsTheCommandsAndEachHasAnExample) {
 }
 
 TEST(CliUsage, WrongUsageIsExitCodeTwoAndSaysWhatToDo) {
-  const std::vector<std::vector<std::string>> wrong = {
-      {}, {"caption", "x.jpg"}, {"classify"}, {"--frobnicate"}, {"classify", "x.jpg", "--frobnicate"}, {"classify", "x.jpg", "--top", "0"},
-      {"classify", "x.jpg", "--top", "many"}, {"classify", "x.jpg", "--threads", "-1"}, {"classify", "x.jpg", "--labels", "a", "--labels-file", "b"},
-      {"embed"}, {"embed", "x.jpg", "--text", "y"}, {"index"}, {"search"}, {"convert", "a"}, {"eval", "cooking", "--data", "x.tar"}, {"eval", "classify"}, {"convert", "a", "b", "--type", "int3"},
-      {"completion", "tcsh"}};
+  const std::vector<std::vector<std::string>> wrong = {{},
+                                                       {"caption", "x.jpg"},
+                                                       {"classify"},
+                                                       {"--frobnicate"},
+                                                       {"classify", "x.jpg", "--frobnicate"},
+                                                       {"classify", "x.jpg", "--top", "0"},
+                                                       {"classify", "x.jpg", "--top", "many"},
+                                                       {"classify", "x.jpg", "--threads", "-1"},
+                                                       {"classify", "x.jpg", "--labels", "a", "--labels-file", "b"},
+                                                       {"embed"},
+                                                       {"embed", "x.jpg", "--text", "y"},
+                                                       {"index"},
+                                                       {"search"},
+                                                       {"convert", "a"},
+                                                       {"eval", "cooking", "--data", "x.tar"},
+                                                       {"eval", "classify"},
+                                                       {"convert", "a", "b", "--type", "int3"},
+                                                       {"completion", "tcsh"}};
   for (const auto& arguments : wrong) {
     const Result result = RunFovea(arguments);
     const std::string shown = base::Join(arguments, " ");
@@ -59,14 +73,15 @@ TEST(CliUsage, ManPageNamesEveryOptionOfEveryHelp) {
   for (size_t at; (at = text.find("\\-")) != std::string::npos;) text.erase(at, 1);
   for (const std::string& command : kCommands) {
     EXPECT_NE(text.find(".SS \"fovea " + command), std::string::npos) << command;
-    for (const std::string& option : OptionsIn(RunFovea({command, "--help"}).out)) EXPECT_NE(text.find(option), std::string::npos) << option;
+    for (const std::string& option : OptionsIn(RunFovea({command, "--help"}).out))
+      EXPECT_NE(text.find(option), std::string::npos) << option;
   }
 }
 
 // What bash offers for `words`, the last of which is being typed.
 std::string BashOffers(const std::string& words, int index) {
-  const std::string script = "source <('" + testing::FoveaBinary() + "' completion bash); COMP_WORDS=(" + words + "); COMP_CWORD=" + std::to_string(index) +
-                             "; _fovea; echo \"${COMPREPLY[*]}\"";
+  const std::string script = "source <('" + testing::FoveaBinary() + "' completion bash); COMP_WORDS=(" + words +
+                             "); COMP_CWORD=" + std::to_string(index) + "; _fovea; echo \"${COMPREPLY[*]}\"";
   const std::string line = "bash -c \"$SCRIPT\"";
   ::setenv("SCRIPT", script.c_str(), 1);
   FILE* pipe = ::popen(line.c_str(), "r");
@@ -88,7 +103,8 @@ TEST(CliUsage, CompletionForEveryShellNamesEveryCommand) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const Result result = RunFovea({"completion", shell});
     EXPECT_EQ(result.exit, 0);
-    for (const std::string& command : kCommands) EXPECT_NE(result.out.find(command), std::string::npos) << shell << " " << command;
+    for (const std::string& command : kCommands)
+      EXPECT_NE(result.out.find(command), std::string::npos) << shell << " " << command;
   }
 }
 
