@@ -1,5 +1,5 @@
 // Replays the cases that tools/dump_ops_golden.py stored: runs an operator on their inputs under a tape and compares
-// the output and the gradient of every floating-point input with PyTorch's. For *_test.cc only.
+// the output and the gradient of every floating-point input with PyTorch's. Not part of the library.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ inline NamedTensors TensorsFromJson(const nlohmann::json& stored) {
   return tensors;
 }
 
-// `run(attributes, inputs)` computes the output "y". Inputs are also passed as bf16 when `bf16_tolerance` > 0.
+// `run(attributes, inputs)` computes the output "y". Repeated with bf16 inputs when `bf16_tolerance` > 0.
 inline void ExpectGolden(const std::string& name, float tolerance, float bf16_tolerance,
                          const std::function<Tensor(const nlohmann::json&, const NamedTensors&)>& run) {
   const std::string path = SourcePath("tests/golden/ops/" + name + ".json");
