@@ -26,12 +26,12 @@ HWY_INLINE VecF32 MaxOrNaN(VecF32 a, VecF32 b) { return hn::IfThenElse(hn::Or(hn
 // K sums over one row: terms(io, at) gives std::array<VecF32, K> for elements at, at + 1, ...
 template <int K, typename Terms>
 HWY_INLINE std::array<double, K> RowSums(int64_t count, const Terms& terms) {
-  constexpr int64_t kBlock = 1024;
   const TagF32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t length = 64 * lanes;  // of a block: 32 additions per chain
   std::array<double, K> sums{};
-  for (int64_t block = 0; block < count; block += kBlock) {
-    const int64_t end = std::min(count, block + kBlock);
+  for (int64_t block = 0; block < count; block += length) {
+    const int64_t end = std::min(count, block + length);
     // Two chains of additions hide part of their latency.
     VecF32 even[K], odd[K];
     for (int k = 0; k < K; ++k) even[k] = odd[k] = hn::Zero(d);

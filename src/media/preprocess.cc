@@ -110,6 +110,17 @@ ResizeRule ReadSize(const base::Config& config, const Defaults& defaults) {
 }
 
 void ReadCrop(const base::Config& config, const Defaults& defaults, PreprocessSpec& spec) {
+  if (config.Get<bool>("crop_first", false)) {
+    spec.crop_first_pct = config.Get<double>("crop_pct", 1.0);
+    Require(spec.crop_first_pct > 0 && spec.crop_first_pct <= 1, "[preprocess] ", config.source(), ": expected crop_pct in (0, 1], got ",
+            spec.crop_first_pct);
+    Require(spec.do_resize && config.Get<bool>("do_center_crop", true) && !config.Has("crop_size"), "[preprocess] ", config.source(),
+            ": crop_first needs do_resize and do_center_crop, and takes no crop_size");
+    return;
+  }
+  if (config.Has("crop_pct")) {
+    Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": option \"crop_pct\" without \"crop_first\" is not supported");
+  }
   spec.do_center_crop = config.Get<bool>("do_center_crop", defaults.crop > 0);
   spec.crop_height = spec.crop_width = defaults.crop;
   if (config.Has("crop_size") && config.json().at("crop_size").is_object()) {
@@ -120,13 +131,6 @@ void ReadCrop(const base::Config& config, const Defaults& defaults, PreprocessSp
     spec.crop_height = spec.crop_width = Side(config, "crop_size", config.Require<int64_t>("crop_size"));
   }
   Require(!spec.do_center_crop || spec.crop_height > 0, "[preprocess] ", config.source(), ": do_center_crop needs crop_size");
-  if (config.Get<bool>("crop_first", false)) {
-    spec.crop_first_pct = config.Get<double>("crop_pct", 1.0);
-    Require(spec.crop_first_pct > 0 && spec.crop_first_pct <= 1, "[preprocess] ", config.source(), ": expected crop_pct in (0, 1], got ",
-            spec.crop_first_pct);
-  } else if (config.Has("crop_pct")) {
-    Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": option \"crop_pct\" without \"crop_first\" is not supported");
-  }
 }
 
 std::array<float, 3> ReadColors(const base::Config& config, std::string_view key, const std::array<float, 3>& fallback) {
@@ -186,12 +190,20 @@ PixelSize ResizedSize(const PreprocessSpec& spec, int64_t width, int64_t height)
   return width < height ? PixelSize{new_large, new_small} : PixelSize{new_small, new_large};
 }
 
-// The square that crop_first_pct leaves, as EfficientNet's authors cut it.
-Rectangle FirstCrop(const PreprocessSpec& spec, int64_t width, int64_t height) {
-  if (spec.crop_first_pct <= 0) return {0, 0, width, height};
-  const double exact = spec.crop_first_pct * static_cast<double>(std::min(width, height));
-  const int64_t side = std::max<int64_t>(1, static_cast<int64_t>(exact + 1e-6));  // 260/292 of 292 is 260, whatever the rounding
-  return {(width - side + 1) / 2, (height - side + 1) / 2, side, side};
+// Size after resizing, before the crop that follows.
+PixelSize SizeBeforeCrop(const PreprocessSpec& spec, int64_t width, int64_t height) {
+  if (spec.crop_first_pct <= 0) return ResizedSize(spec, width, height);
+  const int64_t side = std::max<int64_t>(1, std::llround(spec.crop_first_pct * static_cast<double>(std::min(width, height))));
+  return ResizedSize(spec, side, side);
+}
+
+// The part that crop_first_pct leaves; none when it is 0.
+std::optional<Box> FirstCrop(const PreprocessSpec& spec, const ImageView& view) {
+  if (spec.crop_first_pct <= 0) return std::nullopt;
+  const double width = static_cast<double>(view.width), height = static_cast<double>(view.height);
+  const double side = std::min(width, height) * spec.crop_first_pct;
+  const double left = (width - side) / 2, top = (height - side) / 2;
+  return Box{static_cast<float>(left), static_cast<float>(top), static_cast<float>(left + side), static_cast<float>(top + side)};
 }
 
 // Bytes to floats, onto the place of the crop in `out` [out_size.height, out_size.width, 3]; around it black.
@@ -218,17 +230,18 @@ void WritePixels(const PreprocessSpec& spec, const ImageView& view, const CropPl
 }
 
 void PreprocessTo(const Image& image, const PreprocessSpec& spec, float* out) {
-  const ImageView view = Cropped(ViewOf(image), FirstCrop(spec, image.width, image.height));
-  const PixelSize size = ResizedSize(spec, view.width, view.height);
+  const ImageView view = ViewOf(image);
+  const std::optional<Box> box = FirstCrop(spec, view);
+  const PixelSize size = SizeBeforeCrop(spec, view.width, view.height);
   const PixelSize out_size = spec.do_center_crop ? PixelSize{spec.crop_height, spec.crop_width} : size;
   const CropPlace rows = PlaceCrop(size.height, out_size.height), columns = PlaceCrop(size.width, out_size.width);
   // Only what the crop keeps is resized: a picture of 1x20000 px, its short side enlarged to 224, would be a gigapixel.
   const Rectangle window = {columns.from, rows.from, columns.count, rows.count};
-  if (size.width == view.width && size.height == view.height) {
+  if (!box && size.width == view.width && size.height == view.height) {
     return WritePixels(spec, Cropped(view, window), rows, columns, out_size, out);
   }
   Image resized = Image::Allocate(window.width, window.height);
-  ResizeInto(view, {.width = size.width, .height = size.height, .filter = spec.resample, .window = window}, resized.mutable_row(0));
+  ResizeInto(view, {.width = size.width, .height = size.height, .filter = spec.resample, .box = box, .window = window}, resized.mutable_row(0));
   WritePixels(spec, ViewOf(resized), rows, columns, out_size, out);
 }
 
@@ -274,8 +287,7 @@ std::string PreprocessSpec::ToString() const {
 PixelSize OutputSize(const PreprocessSpec& spec, int64_t width, int64_t height) {
   Require(width >= 1 && height >= 1, "[preprocess] expected a picture, got ", width, "x", height, " px");
   if (spec.do_center_crop) return {spec.crop_height, spec.crop_width};
-  const Rectangle part = FirstCrop(spec, width, height);
-  const PixelSize size = ResizedSize(spec, part.width, part.height);
+  const PixelSize size = SizeBeforeCrop(spec, width, height);
   if (size.height > kMaxPixels / size.width) {
     Fail(ErrorCode::kResourceExhausted, "[preprocess] a picture of ", width, "x", height, " px would become ", size.width, "x", size.height,
          ", more than ", kMaxPixels, " pixels");

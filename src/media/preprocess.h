@@ -26,8 +26,9 @@ struct ResizeRule {
 };
 
 struct PreprocessSpec {
-  // Before resizing: cut out the centred square of crop_pct times the short side (rounded down; offset rounded up), as the
-  // EfficientNet authors do. 0: no such crop. Keys "crop_first": true and "crop_pct", which transformers does not know.
+  // Resize only the centred square of crop_pct times the short side, with edges that need not fall on whole pixels (Pillow's
+  // resize(box=...)). 0: the whole picture. Keys "crop_first": true and "crop_pct", which transformers does not know; with them
+  // "do_center_crop" means this crop, and there is none after resizing.
   double crop_first_pct = 0;
 
   bool do_resize = true;

@@ -33,7 +33,7 @@ TEST(Preprocess, EqualsTransformers) {
     EXPECT_EQ(size.width, record.numbers[1]);
     ++compared;
   }
-  EXPECT_GE(compared, 70);
+  EXPECT_EQ(compared, 72);
 }
 
 TEST(Preprocess, BatchRowsAreThePictures) {
@@ -98,6 +98,8 @@ TEST(Preprocess, RefusesWhatItDoesNotCover) {
   EXPECT_NE(message_of(R"({"image_mean": [1]})").find("image_mean"), std::string::npos);
   EXPECT_NE(message_of(R"({"resample": 9})").find("resample"), std::string::npos);
   EXPECT_NE(message_of(R"({"crop_pct": 0.875})").find("crop_pct"), std::string::npos);
+  EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 2})").find("crop_pct"), std::string::npos);
+  EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 0.5, "crop_size": 9})").find("crop_size"), std::string::npos);
 }
 
 }  // namespace

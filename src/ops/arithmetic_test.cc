@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "ops/golden_for_tests.h"
+#include "testing/golden.h"
 
 namespace fovea {
 namespace {

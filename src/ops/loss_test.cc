@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "ops/golden_for_tests.h"
+#include "testing/golden.h"
 
 namespace fovea {
 namespace {
