@@ -62,7 +62,7 @@ SUFFIXES = {".h", ".cc", ".cu", ".c"}
 
 def problem_in_src(room, path, name, is_quoted):
     """Why a file of src/<room> may not include `name`, or None."""
-    is_test = path.name.endswith("_test.cc")
+    is_test = path.name.endswith(("_test.cc", "_testing.h"))  # a header of tests alone
     target = name.split("/")[0]
     if target == "testing":
         return None if is_test or room == "testing" else "testing/ is for *_test.cc only"

@@ -168,6 +168,13 @@ std::string DatabaseFile(const Arguments& arguments) {
   return arguments.database.empty() ? Library::DefaultFile() : arguments.database;
 }
 
+// The library keeps absolute paths; people see those below the current folder relative to it.
+std::string FromHere(const std::string& path) {
+  std::error_code error;
+  const std::string here = std::filesystem::current_path(error).native() + "/";
+  return !error && path.starts_with(here) ? path.substr(here.size()) : path;
+}
+
 void PrintReport(const IndexReport& report, const std::string& file, int64_t size, bool json, Console& console) {
   if (json) {
     return console.Json({{"added", report.added},
@@ -190,7 +197,7 @@ void PrintReport(const IndexReport& report, const std::string& file, int64_t siz
   if (computed > 0 && report.seconds > 0)
     line += " (" + Count(std::llround(static_cast<double>(computed) / report.seconds)) + " pictures/s)";
   console.Line(line);
-  console.Line(Count(size) + (size == 1 ? " picture in " : " pictures in ") + Printable(file));
+  console.Line(Count(size) + (size == 1 ? " picture in " : " pictures in ") + Printable(FromHere(file)));
 }
 
 // Both rankings in one: reciprocal ranks summed (Cormack et al. 2009), scaled so that first in both is 1.
@@ -254,18 +261,21 @@ Exit Search(const Arguments& arguments, Console& console) {
   for (const std::string& word : arguments.words) words += (words.empty() ? "" : " ") + word;
   const Library library = Library::Open(file, {.read_only = true});
   const std::vector<SearchHit> hits = FindHits(arguments, library, words);
+  std::vector<std::string> shown;
   int width = 0;
-  for (const SearchHit& hit : hits) width = std::max(width, std::min<int>(60, static_cast<int>(hit.path.size())));
   for (const SearchHit& hit : hits) {
-    if (console.is_closed()) break;
+    shown.push_back(Printable(FromHere(hit.path)));
+    width = std::max(width, std::min<int>(60, static_cast<int>(shown.back().size())));
+  }
+  for (size_t i = 0; i < hits.size() && !console.is_closed(); ++i) {
     if (arguments.json) {
-      Json object = PathObject(hit.path);
-      object["score"] = std::round(hit.score * 1e6) / 1e6;
-      object["why"] = hit.why;
+      Json object = PathObject(hits[i].path);
+      object["score"] = std::round(hits[i].score * 1e6) / 1e6;
+      object["why"] = hits[i].why;
       console.Json(object);
     } else {
-      console.Line(Percent(hit.score) + "  " + console.Bold(PadRight(Printable(hit.path), width)) + "  " +
-                   console.Dim(Printable(hit.why)));
+      console.Line(Percent(hits[i].score) + "  " + console.Bold(PadRight(shown[i], width)) + "  " +
+                   console.Dim(Printable(hits[i].why)));
     }
   }
   if (hits.empty()) console.Note("nothing found among " + Count(library.size()) + " pictures");
