@@ -54,7 +54,7 @@ HWY_INLINE void StoreF32(VecF32 value, TagF32 /*d*/, BF16* to) {
   const auto high = hn::ShiftRight<16>(bits);
   const auto half_or_less = hn::Add(hn::And(high, hn::Set(d32, 1u)), hn::Set(d32, 0x7FFFu));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, half_or_less));
-  const auto is_nan = hn::RebindMask(d32, hn::Ne(value, value));
+  const auto is_nan = hn::RebindMask(d32, hn::IsNaN(value));
   const auto chosen = hn::IfThenElse(is_nan, hn::Or(high, hn::Set(d32, 0x40u)), rounded);
   hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di32, chosen)), d16, reinterpret_cast<uint16_t*>(to));
 }

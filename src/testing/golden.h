@@ -1,57 +1,82 @@
-// Reading reference values from tests/golden/ops/NAME.json: a list of cases with inputs, output y, weight w, and the
-// gradients of sum(y * w), as written by the scripts in tools/.
+// Replays the cases that tools/dump_ops_golden.py stored: runs an operator on their inputs under a tape and compares
+// the output and the gradient of every floating-point input with PyTorch's. Not part of the library.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "fovea/error.h"
 #include "tensor/tape.h"
 #include "testing/testing.h"
 
 namespace fovea::testing {
 
-inline std::vector<nlohmann::json> GoldenCases(const std::string& name) {
+using NamedTensors = std::map<std::string, Tensor>;
+
+inline NamedTensors TensorsFromJson(const nlohmann::json& stored) {
+  NamedTensors tensors;
+  for (const auto& [name, value] : stored.items()) {
+    const Shape shape(std::span<const int64_t>(value["shape"].get<std::vector<int64_t>>()));
+    const auto& values = value["values"];
+    if (!values.empty() && values[0].is_number_integer()) {
+      tensors[name] = Tensor::FromValues<int64_t>(shape, values.get<std::vector<int64_t>>());
+    } else {
+      tensors[name] = Tensor::FromValues<float>(shape, values.get<std::vector<float>>());
+    }
+  }
+  return tensors;
+}
+
+// `run(attributes, inputs)` computes the output "y". Repeated with bf16 inputs when `bf16_tolerance` > 0.
+inline void ExpectGolden(const std::string& name, float tolerance, float bf16_tolerance,
+                         const std::function<Tensor(const nlohmann::json&, const NamedTensors&)>& run) {
   const std::string path = SourcePath("tests/golden/ops/" + name + ".json");
-  return base::ParseJson(base::ReadTextFile(path), path);
+  const nlohmann::json cases = base::ParseJson(base::ReadTextFile(path), path);
+  ASSERT_FALSE(cases.empty());
+  for (const auto& stored : cases) {
+    const std::string what = name + stored["attributes"].dump();
+    const NamedTensors outputs = TensorsFromJson(stored["outputs"]);
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      const float limit = dtype == DType::kF32 ? tolerance : bf16_tolerance;
+      if (limit <= 0.0f) continue;
+      NamedTensors inputs = TensorsFromJson(stored["inputs"]);
+      Tape tape(Tape::Options{.is_training = stored["attributes"].value("training", false)});
+      for (auto& [key, tensor] : inputs) {
+        if (tensor.dtype() != DType::kF32 || key.starts_with("running")) continue;
+        tensor = tensor.To(dtype);
+        tape.Watch(tensor);
+      }
+      const Tensor y = run(stored["attributes"], inputs);
+      ExpectClose(y, outputs.at("y"), limit, what);
+      const Gradients gradients = tape.Backward(y, outputs.at("dy").To(y.dtype()));
+      for (const auto& [key, tensor] : inputs) {
+        if (outputs.contains("d" + key)) {
+          ASSERT_TRUE(gradients[tensor].defined()) << what << " " << key;
+          EXPECT_EQ(gradients[tensor].dtype(), tensor.dtype());
+          ExpectClose(gradients[tensor], outputs.at("d" + key), limit, what + " d" + key);
+        } else if (key.starts_with("running")) {
+          ExpectClose(tensor, outputs.at(key), limit, what + " " + key);
+        }
+      }
+    }
+  }
 }
 
-inline Tensor GoldenTensor(const nlohmann::json& stored) {
-  std::vector<float> values;
-  for (const nlohmann::json& value : stored["values"]) {
-    const bool is_negative = value.is_string() && value == "-inf";
-    values.push_back(value.is_string() ? (is_negative ? -1 : 1) * std::numeric_limits<float>::infinity()
-                                       : value.get<float>());
-  }
-  return Tensor::FromValues<float>(Shape(stored["shape"].get<std::vector<int64_t>>()), std::span<const float>(values));
-}
-
-// Runs `f` on the inputs of `keys` (undefined where a case has no such input) and compares y and all gradients.
-inline void ExpectMatchesGolden(const nlohmann::json& stored, const std::vector<std::string>& keys,
-                                const std::function<Tensor(const std::vector<Tensor>&)>& f, float tolerance) {
-  const std::string name = stored["name"].get<std::string>();
-  std::vector<Tensor> inputs;
-  for (const std::string& key : keys)
-    inputs.push_back(stored["inputs"].contains(key) ? GoldenTensor(stored["inputs"][key]) : Tensor());
-  ExpectClose(f(inputs), GoldenTensor(stored["y"]), tolerance, name);  // without a tape: the fused path
-  Tape tape;
-  for (const Tensor& input : inputs) {
-    if (input.defined()) tape.Watch(input);
-  }
-  const Tensor y = f(inputs);
-  ExpectClose(y, GoldenTensor(stored["y"]), tolerance, name + ", recorded");
-  const Gradients gradients = tape.Backward(y, GoldenTensor(stored["w"]));
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (!inputs[i].defined()) continue;
-    ASSERT_TRUE(gradients[inputs[i]].defined()) << name << ": no gradient of " << keys[i];
-    ExpectClose(gradients[inputs[i]], GoldenTensor(stored["gradients"][keys[i]]), tolerance,
-                name + ": gradient of " + keys[i]);
+// Runs `body` and expects an Error whose message contains `part`.
+template <typename Body>
+void ExpectError(Body&& body, const std::string& part) {
+  try {
+    body();
+    ADD_FAILURE() << "no error; expected one about " << part;
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find(part), std::string::npos) << error.message();
   }
 }
 
