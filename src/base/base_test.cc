@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/parallel.h"
 #include "base/strings.h"
@@ -51,6 +52,13 @@ TEST(File, ReportsMissingTooLargeAndDirectory) {
   WriteTextFileAtomically(folder.File("eleven"), "");
   EXPECT_TRUE(MappedFile::Open(folder.File("eleven"))->bytes().empty());
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);  // no temporary left
+}
+
+TEST(ContentHash, IsXxh3) {
+  EXPECT_EQ(ContentHash({}), "99aa06d3014798d86001c324468d497f");  // as `xxhsum -H2 /dev/null` prints
+  const std::string text = "a photograph";
+  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  EXPECT_EQ(ContentHasher().Add(text.substr(0, 5)).Add(text.substr(5)).Hex(), ContentHash(bytes));
 }
 
 TEST(ParallelFor, CoversEveryIndexOnceAndRethrows) {

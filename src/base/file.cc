@@ -67,7 +67,11 @@ std::string ReadTextFile(const std::string& path, int64_t limit_bytes) {
   return std::string(bytes.begin(), bytes.end());
 }
 
-void WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes) {
+void WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes) { 
+  WriteFileAtomically(path, std::span<const std::span<const uint8_t>>(&bytes, 1));
+}
+
+void WriteFileAtomically(const std::string& path, std::span<const std::span<const uint8_t>> pieces) {
   std::string temporary = path + ".XXXXXX";
   FileDescriptor file(::mkstemp(temporary.data()));
   if (file.fd < 0) FailWithErrno("create", temporary, errno);
@@ -76,12 +80,13 @@ void WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes
     ::unlink(temporary.c_str());
     FailWithErrno(action, path, error);
   };
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t put = ::write(file.fd, bytes.data() + done, bytes.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail("write");
-    done += static_cast<size_t>(put);
+  for (std::span<const uint8_t> rest : pieces) {
+    while (!rest.empty()) {
+      const ssize_t put = ::write(file.fd, rest.data(), rest.size());
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) fail("write");
+      rest = rest.subspan(static_cast<size_t>(put));
+    }
   }
   if (::fchmod(file.fd, 0644) != 0) fail("set the mode of");
   if (::fsync(file.fd) != 0) fail("sync");

@@ -19,6 +19,8 @@ std::string ReadTextFile(const std::string& path, int64_t limit_bytes = 64 << 20
 // Writes `bytes` so that a reader sees the old file or the new one, never a part: temporary file in the same folder,
 // fsync, rename. Throws kIo.
 void WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes);
+// The same for a file in pieces, which are not joined in memory first.
+void WriteFileAtomically(const std::string& path, std::span<const std::span<const uint8_t>> pieces);
 void WriteTextFileAtomically(const std::string& path, std::string_view text);
 
 // A whole file mapped read-only. Shared by everything that points into it: keep the shared_ptr as owner of the bytes.

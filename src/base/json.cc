@@ -147,6 +147,14 @@ Config Config::Object(std::string_view key) const {
   return Config(std::make_shared<const nlohmann::json>(*found), source_ + ":" + std::string(key));
 }
 
+Config Config::MergedOver(const Config& other) const {
+  nlohmann::json merged = *other.json_;
+  merged.update(*json_);
+  return Config(std::make_shared<const nlohmann::json>(std::move(merged)), other.source_);
+}
+
+std::string Config::Text() const { return json_->dump(-1, ' ', true, nlohmann::json::error_handler_t::replace); }
+
 std::vector<std::string> Config::Keys() const {
   std::vector<std::string> keys;
   for (const auto& [key, value] : json_->items()) keys.push_back(key);

@@ -38,7 +38,11 @@ class Config {
   // A nested object; throws when it is absent or no object.
   Config Object(std::string_view key) const;
 
+  // The keys of this object, and those of `other` that it lacks; the source of `other`.
+  Config MergedOver(const Config& other) const;
+
   std::vector<std::string> Keys() const;
+  std::string Text() const;  // compact JSON with sorted keys
   const std::string& source() const { return source_; }
   const nlohmann::json& json() const { return *json_; }
 

@@ -1,5 +1,6 @@
 // Calling Highway code that is compiled once per instruction set and chosen at run time.
 //
+//   // in a file that foreach_target.h compiles several times, which must include hwy/highway.h itself each time:
 //   HWY_EXPORT(SumLoop);
 //   float Sum(const float* x, int64_t n) { return FOVEA_DISPATCH(SumLoop)(x, n); }
 //

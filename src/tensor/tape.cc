@@ -41,6 +41,11 @@ Tape* Tape::Active() { return active_tape; }
 
 bool Tape::IsTraining() { return active_tape != nullptr && active_tape->options_.is_training; }
 
+uint64_t Tape::NextRandomSeed() {
+  FOVEA_DCHECK(active_tape != nullptr);
+  return active_tape->options_.seed * 0x9E3779B97F4A7C15u + ++active_tape->random_calls_;
+}
+
 Tape::Pause::Pause() : previous_(active_tape) { active_tape = nullptr; }
 
 Tape::Pause::~Pause() { active_tape = previous_; }

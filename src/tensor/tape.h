@@ -56,6 +56,8 @@ class Tape {
   struct Options {
     // Layers that behave differently while training (batch norm statistics, dropout) ask Tape::IsTraining().
     bool is_training = true;
+    // Of everything random in the forward (dropout). The same seed gives the same masks, in the order of the calls.
+    uint64_t seed = 0;
   };
 
   Tape() : Tape(Options{}) {}
@@ -75,6 +77,8 @@ class Tape {
   // The innermost active tape of this thread, nullptr when none is or when paused.
   static Tape* Active();
   static bool IsTraining();
+  // A new number for each call, from the seed of the active tape. Only while a tape is active.
+  static uint64_t NextRandomSeed();
 
   // Nothing is recorded on this thread while in scope.
   class Pause {
@@ -101,6 +105,7 @@ class Tape {
   enum class Kind : uint8_t { kLeaf, kDerived };
 
   Options options_;
+  uint64_t random_calls_ = 0;
   Tape* outer_;
   std::vector<Node> nodes_;
   std::unordered_map<uint64_t, Kind> tracked_;

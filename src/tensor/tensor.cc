@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "tensor/convert.h"
 
 namespace fovea {
 namespace {
@@ -65,6 +66,7 @@ void CopyStrided(const T* source, const Shape& shape, const Tensor::Strides& str
 template <typename From, typename To>
 void ConvertElements(const From* source, To* target, int64_t count) {
   base::ParallelFor(count, kCopyGrainBytes / 4, [&](int64_t begin, int64_t end) {
+    if constexpr (std::is_same_v<From, F16> && std::is_same_v<To, float>) return WidenF16(source + begin, target + begin, end - begin);
     for (int64_t i = begin; i < end; ++i) {
       if constexpr (std::is_same_v<From, BF16> || std::is_same_v<From, F16>) {
         target[i] = static_cast<To>(static_cast<float>(source[i]));

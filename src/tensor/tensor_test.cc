@@ -52,6 +52,16 @@ TEST(DType, HalfRoundsToNearestEvenAsTheCompilerDoes) {
   }
 }
 
+TEST(Tensor, WidensEveryHalfExactly) {
+  Tensor half = Tensor::Empty({65536 + 3}, DType::kF16);
+  for (int64_t i = 0; i < half.numel(); ++i) half.mutable_data<F16>()[i].bits = static_cast<uint16_t>(i);
+  const Tensor wide = half.To(DType::kF32);
+  for (int64_t i = 0; i < half.numel(); ++i) {
+    const float expected = static_cast<float>(half.data<F16>()[i]);
+    ASSERT_TRUE(wide.data<float>()[i] == expected || (std::isnan(wide.data<float>()[i]) && std::isnan(expected))) << i;
+  }
+}
+
 TEST(Tensor, ViewsShareStorageAndContiguousGathers) {
   const Tensor x = Tensor::FromValues<float>({2, 3}, {1, 2, 3, 4, 5, 6});
   const int order[] = {1, 0};

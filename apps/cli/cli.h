@@ -1,0 +1,82 @@
+// What the files of the command line share: the parsed arguments, the table of commands, and the stop flag.
+//
+// A command is one row of a table: its name, its definition (options and help, CLI11) and the function that runs it.
+// Help, shell completion and the man page are all read from the definitions, so that they cannot differ. Commands parse
+// nothing and print through Console; everything they know about pictures and models comes from include/fovea.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace fovea::cli {
+
+class Console;
+
+// Exit codes of the program.
+enum Exit : int {
+  kDone = 0,
+  kSomeFailed = 1,  // each failure was named on stderr, the rest is done
+  kWrongUsage = 2,
+  kInterrupted = 130,  // Ctrl-C; the work so far is kept
+};
+
+// Everything that can be asked for on the command line; each command reads the fields it defines.
+struct Arguments {
+  std::vector<std::string> inputs;  // pictures or folders
+  std::string model;                // name or folder
+  std::string output;               // file or folder that is written
+  std::string type;                 // of weights: "f32", "bf16", "f16"
+  std::string labels, labels_file;  // zero-shot classes
+  std::vector<std::string> texts;
+  std::string text_file;
+  std::string database;
+  std::vector<std::string> words;
+  std::string image;                // to search by
+  std::string task;                 // to evaluate
+  std::vector<std::string> shards;  // labelled data
+  std::string shell;                // to complete for
+  int64_t top = 5;                  // labels a picture
+  int64_t limit = 20;               // search results
+  bool all = false;
+  bool json = false;
+  bool quiet = false;
+  int64_t threads = 0;  // 0: as many as the process may use
+};
+
+struct Command {
+  const char* name;
+  const char* summary;  // one line
+  const char* example;  // one that works, for the end of the help
+  void (*define)(CLI::App& command, Arguments& arguments);
+  Exit (*run)(const Arguments& arguments, Console& console);
+};
+
+// All commands, in the order of the help. `completion` and `man` are among them.
+std::span<const Command> Commands();
+
+// Defines options and commands on `app`; parsing fills `arguments`, which must outlive it.
+void DefineCommandLine(CLI::App& app, Arguments& arguments);
+
+// Set by Ctrl-C and SIGTERM: finish what is in flight, then stop.
+extern std::atomic<bool> interrupted;
+
+Exit Classify(const Arguments& arguments, Console& console);
+Exit Embed(const Arguments& arguments, Console& console);
+Exit Index(const Arguments& arguments, Console& console);
+Exit Search(const Arguments& arguments, Console& console);
+Exit Eval(const Arguments& arguments, Console& console);
+Exit Info(const Arguments& arguments, Console& console);
+Exit Models(const Arguments& arguments, Console& console);
+Exit Convert(const Arguments& arguments, Console& console);
+Exit Doctor(const Arguments& arguments, Console& console);
+Exit Completion(const Arguments& arguments, Console& console);
+Exit Man(const Arguments& arguments, Console& console);
+
+}  // namespace fovea::cli

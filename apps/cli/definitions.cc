@@ -1,0 +1,199 @@
+// What each command takes: the one source of --help, shell completion and the man page.
+//
+// The type name of an option says what it holds, for people and for completion: FILE, DIR, IMAGE and MODEL are
+// completed as such, "a|b|c" as a choice of words.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "cli.h"
+#include "fovea/model.h"
+
+namespace fovea::cli {
+namespace {
+
+constexpr int64_t kMostThreads = 256;
+constexpr int64_t kMostResults = 1'000'000;
+
+// Checks without a description of their own: the type name already says it.
+CLI::Validator Range(int64_t low, int64_t high) { return CLI::Validator(CLI::Range(low, high)).description(""); }
+CLI::Validator OneOf(const std::vector<std::string>& words) {
+  return CLI::Validator(CLI::IsMember(words)).description("");
+}
+
+void DefineJson(CLI::App& command, Arguments& arguments) {
+  command.add_flag("--json", arguments.json, "print JSON Lines, one object each");
+}
+
+void DefineModel(CLI::App& command, Arguments& arguments) {
+  command
+      .add_option("--model", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
+      ->type_name("MODEL");
+}
+
+void DefineThreads(CLI::App& command, Arguments& arguments) {
+  command.add_option("--threads", arguments.threads, "cores to use (default: all)")
+      ->type_name("N")
+      ->check(Range(1, kMostThreads));
+}
+
+void DefineQuiet(CLI::App& command, Arguments& arguments) {
+  command.add_flag("--quiet", arguments.quiet, "no progress on stderr");
+}
+
+void DefineJobOptions(CLI::App& command, Arguments& arguments) {
+  DefineModel(command, arguments);
+  DefineJson(command, arguments);
+  DefineQuiet(command, arguments);
+  DefineThreads(command, arguments);
+}
+
+CLI::Option* DefineDatabase(CLI::App& command, Arguments& arguments) {
+  return command
+      .add_option("--db", arguments.database, "file of the library (default: ~/.local/share/fovea/library.db)")
+      ->type_name("FILE");
+}
+
+void DefineClassify(CLI::App& command, Arguments& arguments) {
+  command.add_option("IMAGE", arguments.inputs, "pictures, or folders of pictures")->type_name("IMAGE")->required();
+  command.add_option("--top", arguments.top, "how many classes to show (default: 5)")
+      ->type_name("K")
+      ->check(Range(1, kMostResults));
+  auto* labels =
+      command.add_option("--labels", arguments.labels, "classes of yours, a,b,c (needs a model that reads text)")
+          ->type_name("WORDS");
+  command.add_option("--labels-file", arguments.labels_file, "the same, one a line")
+      ->type_name("FILE")
+      ->excludes(labels);
+  DefineJobOptions(command, arguments);
+}
+
+void DefineEmbed(CLI::App& command, Arguments& arguments) {
+  auto* images = command.add_option("IMAGE", arguments.inputs, "pictures, or folders of pictures")->type_name("IMAGE");
+  auto* texts =
+      command.add_option("--text", arguments.texts, "texts instead of pictures (needs a model that reads text)")
+          ->type_name("TEXT");
+  auto* file = command.add_option("--text-file", arguments.text_file, "texts instead of pictures, one a line")
+                   ->type_name("FILE");
+  texts->excludes(images)->excludes(file);
+  file->excludes(images);
+  command
+      .add_option("--out", arguments.output, "write a float32 array [N,D] in input order; NaN where an input failed")
+      ->type_name("X.npy");
+  DefineJobOptions(command, arguments);
+  command.callback([images, texts, file] {
+    if (images->count() + texts->count() + file->count() == 0) throw CLI::RequiredError("IMAGE");
+  });
+}
+
+void DefineIndex(CLI::App& command, Arguments& arguments) {
+  command.add_option("DIR", arguments.inputs, "folders to add or refresh")->type_name("DIR")->required();
+  DefineDatabase(command, arguments);
+  DefineJobOptions(command, arguments);
+}
+
+void DefineSearch(CLI::App& command, Arguments& arguments) {
+  auto* words = command.add_option("WORDS", arguments.words, "words to find in labels, file names and folders");
+  auto* image =
+      command.add_option("--image", arguments.image, "find pictures that look like this one")->type_name("IMAGE");
+  command.add_option("-k,--limit", arguments.limit, "at most this many results (default: 20)")
+      ->type_name("N")
+      ->check(Range(1, kMostResults));
+  command.add_flag("--all", arguments.all, "do not stop where relevance stops");
+  DefineDatabase(command, arguments);
+  DefineModel(command, arguments);
+  DefineJson(command, arguments);
+  DefineThreads(command, arguments);
+  command.callback([words, image] {
+    if (words->count() + image->count() == 0) throw CLI::RequiredError("WORDS or --image");
+  });
+}
+
+void DefineEval(CLI::App& command, Arguments& arguments) {
+  command.add_option("TASK", arguments.task, "what to measure: classify (top-1 and top-5 accuracy)")
+      ->type_name("classify")
+      ->required()
+      ->check(OneOf({"classify"}));
+  command.add_option("--data", arguments.shards, "labelled pictures, WebDataset shards")
+      ->type_name("SHARD.tar")
+      ->required();
+  DefineJobOptions(command, arguments);
+}
+
+void DefineInfo(CLI::App& command, Arguments& arguments) {
+  command.add_option("MODEL", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
+      ->type_name("MODEL");
+  DefineJson(command, arguments);
+}
+
+void DefineConvert(CLI::App& command, Arguments& arguments) {
+  command.add_option("MODEL", arguments.model, "name of a model, or its folder")->type_name("MODEL")->required();
+  command.add_option("OUT", arguments.output, "folder to write")->type_name("DIR")->required();
+  command.add_option("--type", arguments.type, "type of the stored weights")
+      ->type_name("f32|bf16|f16")
+      ->required()
+      ->check(OneOf({"f32", "bf16", "f16"}));
+  DefineJson(command, arguments);
+}
+
+void DefineCompletion(CLI::App& command, Arguments& arguments) {
+  command.add_option("SHELL", arguments.shell, "bash, zsh or fish")
+      ->type_name("bash|zsh|fish")
+      ->required()
+      ->check(OneOf({"bash", "zsh", "fish"}));
+}
+
+constexpr Command kCommands[] = {
+    {"classify", "Name what is in pictures", "fovea classify --top 3 samples/cat.jpg", DefineClassify, Classify},
+    {"embed", "Turn pictures into vectors, close together when they look alike",
+     "fovea embed samples --out samples.npy", DefineEmbed, Embed},
+    {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index},
+    {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search},
+    {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval},
+    {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
+    {"models", "List the models on this machine", "fovea models", DefineJson, Models},
+    {"convert", "Save a model with its weights in another type",
+     "fovea convert efficientnet-lite2 lite2-bf16 --type bf16", DefineConvert, Convert},
+    {"doctor", "Show what this machine has and what is missing", "fovea doctor", DefineJson, Doctor},
+    {"completion", "Print a completion script for a shell", "source <(fovea completion bash)", DefineCompletion,
+     Completion},
+    {"man", "Print the manual page", "fovea man | man -l -", [](CLI::App&, Arguments&) {}, Man},
+};
+
+// CLI11's help without its shouting: no REQUIRED, no type beside a positional.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() {
+    column_width(26);
+    label("Positionals", "Arguments");
+    label("Subcommands", "Commands");
+    label("SUBCOMMAND", "COMMAND");
+  }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_positional())
+      return option->get_expected_max() >= CLI::detail::expected_max_vector_size ? "..." : "";
+    std::string text = option->get_type_size() == 0 ? "" : " " + option->get_type_name();
+    if (option->get_expected_max() >= CLI::detail::expected_max_vector_size) text += "...";
+    return option->get_required() ? text + " (required)" : text;
+  }
+};
+
+}  // namespace
+
+std::span<const Command> Commands() { return kCommands; }
+
+void DefineCommandLine(CLI::App& app, Arguments& arguments) {
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.description("Fovea sees, searches and describes pictures: offline, on this machine.");
+  app.set_version_flag("--version", std::string("fovea ") + Version(), "print the version and exit");
+  app.set_help_flag("-h,--help", "print this help and exit");
+  app.require_subcommand(1);
+  app.footer("Example:\n  fovea classify samples/cat.jpg\n\nfovea COMMAND --help tells more about a command.");
+  for (const Command& command : Commands()) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    sub->group("Commands");
+    sub->footer(std::string("Example:\n  ") + command.example);
+    command.define(*sub, arguments);
+  }
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,167 @@
+// Times the parts that bench/run.sh compares with other engines; prints one JSON object.
+//
+//   fovea_bench model --model DIR --batch N [--seconds S]    the network alone, on pixels that are already there
+//   fovea_bench index --data SHARD.tar [--model DIR]         from JPEG bytes to L2-normalised embeddings, without a
+//   database fovea_bench resize [--seconds S]                         resizing on one thread, as Pillow does
+//
+// Calls are timed one by one after a third of the time as warm-up; the rate comes from the median, so a neighbour's
+// burst on the machine does not count. It compares nothing itself and has no opinion on what is fast.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/parallel.h"
+#include "formats/webdataset.h"
+#include "fovea/error.h"
+#include "fovea/image.h"
+#include "fovea/model.h"
+#include "media/resize.h"
+#include "runtime/loaded_model.h"
+
+namespace fovea {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct Timing {
+  double min_s, median_s;
+  int64_t runs;
+};
+
+// At least three calls of each, warm-up and measurement.
+Timing Measure(const std::function<void()>& work, double seconds) {
+  const auto warm_up = Clock::now();
+  for (int calls = 0; calls < 3 || SecondsSince(warm_up) < seconds / 3; ++calls) work();
+  std::vector<double> times;
+  const auto start = Clock::now();
+  while (times.size() < 3 || SecondsSince(start) < seconds) {
+    const auto before = Clock::now();
+    work();
+    times.push_back(SecondsSince(before));
+  }
+  std::sort(times.begin(), times.end());
+  return {.min_s = times.front(), .median_s = times[times.size() / 2], .runs = static_cast<int64_t>(times.size())};
+}
+
+// Noise in the shape of a picture.
+Image NoisePicture(int64_t width, int64_t height) {
+  Image image = Image::Allocate(width, height);
+  std::mt19937 random(1);
+  for (int64_t i = 0; i < image.size_bytes(); ++i) image.rgb.get()[i] = static_cast<uint8_t>(random());
+  return image;
+}
+
+nlohmann::json BenchModel(const std::string& name, int64_t batch, double seconds) {
+  const Model model = Model::Load(name);
+  const std::vector<Image> pictures(static_cast<size_t>(batch), NoisePicture(300, 300));
+  const Tensor pixels = model.impl().Prepare(pictures);
+  double sum = 0;  // read back, so that no work can be left out
+  const Timing timing =
+      Measure([&] { sum += model.impl().network().EncodeImages(pixels).logits.data<float>()[0]; }, seconds);
+  return {{"engine", "fovea"},
+          {"batch", batch},
+          {"threads", base::MaxThreads()},
+          {"images_per_s", static_cast<double>(batch) / timing.median_s},
+          {"min_ms", 1e3 * timing.min_s},
+          {"median_ms", 1e3 * timing.median_s},
+          {"runs", timing.runs},
+          {"mean_first_logit", sum / static_cast<double>(timing.runs)}};
+}
+
+nlohmann::json BenchIndex(const std::string& shard, const std::string& name, int64_t batch) {
+  const Model model = Model::Load(name);
+  model.EmbedImages(std::vector<Image>(static_cast<size_t>(batch), NoisePicture(300, 300)));  // warm up
+  const auto start = Clock::now();
+  const formats::WebDatasetIndex index = formats::WebDatasetIndex::Open(shard);
+  std::vector<std::span<const uint8_t>> encoded;
+  for (const auto& sample : index.samples()) {
+    if (const auto* file = sample.Find("jpg")) encoded.push_back(index.Bytes(*file));
+  }
+  double sum = 0;
+  for (size_t begin = 0; begin < encoded.size(); begin += static_cast<size_t>(batch)) {
+    const size_t count = std::min(static_cast<size_t>(batch), encoded.size() - begin);
+    std::vector<Image> pictures(count);
+    base::ParallelFor(static_cast<int64_t>(count), 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i)
+        pictures[static_cast<size_t>(i)] = DecodeImage(encoded[begin + static_cast<size_t>(i)], shard);
+    });
+    for (const auto& vector : model.EmbedImages(pictures)) sum += std::abs(vector[0]);
+  }
+  const double seconds = SecondsSince(start);
+  const double images = static_cast<double>(encoded.size());
+  return {{"engine", "fovea"},
+          {"threads", base::MaxThreads()},
+          {"batch", batch},
+          {"images", encoded.size()},
+          {"seconds", seconds},
+          {"images_per_s", images / seconds},
+          {"mean_abs_first", sum / images}};
+}
+
+nlohmann::json BenchResize(double seconds) {
+  struct Size {
+    int64_t width, height;
+  };
+  const base::ThreadLimit one_thread(1);
+  nlohmann::json results;
+  for (const Size from : {Size{4000, 3000}, Size{1920, 1280}, Size{500, 375}, Size{224, 224}}) {
+    const Image image = NoisePicture(from.width, from.height);
+    for (const media::Filter filter : {media::Filter::kBilinear, media::Filter::kBicubic, media::Filter::kLanczos}) {
+      const media::ResizeOptions options = {.width = 260, .height = 260, .filter = filter};
+      const Timing timing = Measure([&] { media::Resize(image, options); }, seconds);
+      const std::string key = std::to_string(from.width) + "x" + std::to_string(from.height) + "->260x260 ";
+      results[key + std::string(media::FilterName(filter))] = 1e3 * timing.median_s;
+    }
+  }
+  return {{"engine", "fovea"}, {"threads", 1}, {"resize", results}};
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Times parts of Fovea for bench/run.sh");
+  app.require_subcommand(1);
+  std::string model = DefaultModelName(), shard;
+  int64_t batch = 0;
+  double seconds = 3;
+  auto* network = app.add_subcommand("model", "the network alone");
+  network->add_option("--model", model, "name or folder");
+  network->add_option("--batch", batch, "pictures a forward")->required()->check(CLI::Range(1, 1024));
+  network->add_option("--seconds", seconds, "of measuring")->check(CLI::PositiveNumber);
+  auto* index = app.add_subcommand("index", "from JPEG to embedding");
+  index->add_option("--model", model, "name or folder");
+  index->add_option("--data", shard, "WebDataset shard")->required();
+  index->add_option("--batch", batch, "pictures a forward; default 8")->check(CLI::Range(1, 1024));
+  auto* resize = app.add_subcommand("resize", "resizing on one thread");
+  resize->add_option("--seconds", seconds, "of measuring, all sizes and filters together")->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+  nlohmann::json result;
+  if (network->parsed()) {
+    result = BenchModel(model, batch, seconds);
+  } else if (index->parsed()) {
+    result = BenchIndex(shard, model, batch > 0 ? batch : 8);
+  } else {
+    result = BenchResize(seconds / 12);
+  }
+  std::cout << result.dump() << "\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace fovea
+
+int main(int argc, char** argv) {
+  try {
+    return fovea::Run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "fovea_bench: " << error.what() << "\n";
+    return 1;
+  }
+}

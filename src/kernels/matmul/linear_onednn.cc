@@ -1,0 +1,172 @@
+// The linear layer on oneDNN's inner_product: bias and activation are applied while the result is still in cache, and
+// the compiled primitive is kept.
+#include <mutex>
+#include <string_view>
+
+#include "base/error.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/onednn.h"
+
+namespace fovea::kernels {
+namespace {
+
+using dnnl::memory;
+constexpr char kWho[] = "linear";
+// Rows for which a weight's layout is chosen; it serves any number of rows.
+constexpr int64_t kTypicalRows = 128;
+
+struct LinearPrimitive {
+  dnnl::inner_product_forward primitive;
+  memory::desc source, weight, bias, result, scratchpad;
+  bool is_generic;  // oneDNN found no kernel made for this layout
+};
+
+struct Problem {
+  int64_t rows, in_features, out_features;
+  memory::data_type type;
+  bool has_bias;
+  Act act;
+};
+
+dnnl::inner_product_forward::primitive_desc DescribeLinear(const Problem& p, const memory::desc& weight) {
+  const memory::desc source({p.rows, p.in_features}, p.type, memory::format_tag::ab);
+  const memory::desc result({p.rows, p.out_features}, p.type, memory::format_tag::ab);
+  const memory::desc bias({p.out_features}, memory::data_type::f32, memory::format_tag::a);
+  dnnl::primitive_attr attr = UserScratchpad();
+  dnnl::post_ops post_ops;
+  AppendActivation(p.act, post_ops);
+  attr.set_post_ops(post_ops);
+  const auto kind = dnnl::prop_kind::forward_inference;
+  const auto desc = p.has_bias ? dnnl::inner_product_forward::desc(kind, source, weight, bias, result)
+                               : dnnl::inner_product_forward::desc(kind, source, weight, result);
+  return {desc, attr, Engine()};
+}
+
+bool IsGeneric(const dnnl::inner_product_forward::primitive_desc& desc) {
+  return std::string_view(desc.impl_info_str()).find("ref") != std::string_view::npos;
+}
+
+LinearPrimitive MakeLinear(const Problem& p, const memory::desc& weight) {
+  return GuardOneDnn(kWho, [&] {
+    const auto desc = DescribeLinear(p, weight);
+    return LinearPrimitive{dnnl::inner_product_forward(desc),
+                           desc.src_desc(),
+                           desc.weights_desc(),
+                           desc.bias_desc(),
+                           desc.dst_desc(),
+                           desc.scratchpad_desc(),
+                           IsGeneric(desc)};
+  });
+}
+
+memory::desc PlainWeight(int64_t out_features, int64_t in_features, memory::data_type type) {
+  return memory::desc({out_features, in_features}, type, memory::format_tag::ab);
+}
+
+// The problem and the exact layout of the weight.
+ProblemKey MakeKey(const Problem& p, const memory::desc& weight) {
+  std::vector<int64_t> parts = {
+      p.rows, p.in_features, p.out_features, static_cast<int64_t>(p.type), p.has_bias, static_cast<int64_t>(p.act)};
+  const dnnl_blocking_desc_t& blocks = weight.data.format_desc.blocking;
+  for (int axis = 0; axis < 2; ++axis) {
+    parts.push_back(blocks.strides[axis]);
+    parts.push_back(weight.data.padded_dims[axis]);
+  }
+  for (int block = 0; block < blocks.inner_nblks; ++block) {
+    parts.push_back(blocks.inner_blks[block]);
+    parts.push_back(blocks.inner_idxs[block]);
+  }
+  return ProblemKey(std::move(parts));
+}
+
+std::shared_ptr<const LinearPrimitive> CachedLinear(const Problem& p, const memory::desc& weight) {
+  static auto& cache = *new PrimitiveCache<ProblemKey, LinearPrimitive>;
+  return cache.Get(MakeKey(p, weight), [&] { return MakeLinear(p, weight); });
+}
+
+void Execute(const LinearPrimitive& linear, const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y) {
+  GuardOneDnn(kWho, [&] {
+    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, OneDnnMemory(linear.source, x.raw())},
+                                                 {DNNL_ARG_WEIGHTS, OneDnnMemory(linear.weight, weight.raw())},
+                                                 {DNNL_ARG_DST, OneDnnMemory(linear.result, y.mutable_raw())},
+                                                 {DNNL_ARG_SCRATCHPAD, Scratchpad(linear.scratchpad)}};
+    if (bias.defined()) arguments.emplace(DNNL_ARG_BIAS, OneDnnMemory(linear.bias, bias.raw()));
+    linear.primitive.execute(Stream(), arguments);
+    Stream().wait();
+  });
+}
+
+DType ComputeType(DType dtype) { return dtype == DType::kBF16 && HasNativeBf16() ? DType::kBF16 : DType::kF32; }
+
+// Runs with operands of the compute type; `packed` is tried first when it is defined.
+void Run(const Tensor& x, const Tensor& plain, const Tensor& packed, const memory::desc& packed_desc,
+         const Tensor& bias, Act act, Tensor& y) {
+  const DType compute = ComputeType(x.dtype());
+  const Tensor source = x.To(compute);
+  const Tensor added = bias.defined() ? bias.To(DType::kF32) : bias;
+  Tensor result = y.dtype() == compute ? y : Tensor::Empty(y.shape(), compute);
+  const Problem problem{x.dim(0), x.dim(1), y.dim(1), OneDnnType(compute), bias.defined(), act};
+  const auto fitting = packed.defined() ? CachedLinear(problem, packed_desc) : nullptr;
+  if (fitting != nullptr && !fitting->is_generic) {
+    Execute(*fitting, source, packed, added, result);
+  } else {
+    const memory::desc plain_desc = PlainWeight(problem.out_features, problem.in_features, problem.type);
+    Execute(*CachedLinear(problem, plain_desc), source, plain.To(compute), added, result);
+  }
+  if (y.dtype() != compute) y.CopyFrom(result.To(y.dtype()));
+}
+
+}  // namespace
+
+struct PackedLinear::State {
+  Tensor weight;
+  std::once_flag once;
+  Tensor packed;
+  memory::desc desc;
+
+  void Pack() {
+    const Tensor converted = weight.To(ComputeType(weight.dtype()));
+    const Problem problem{kTypicalRows, weight.dim(1), weight.dim(0), OneDnnType(converted.dtype()),
+                          true,         Act::kIdentity};
+    GuardOneDnn(kWho, [&] {
+      const memory::desc plain = PlainWeight(weight.dim(0), weight.dim(1), problem.type);
+      const auto preferred =
+          DescribeLinear(problem, memory::desc({weight.dim(0), weight.dim(1)}, problem.type, memory::format_tag::any));
+      const bool is_gemm = std::string_view(preferred.impl_info_str()).find("gemm:jit") != std::string_view::npos;
+      desc = is_gemm || IsGeneric(preferred) ? plain : preferred.weights_desc();
+      if (desc == plain) {
+        packed = converted;
+        return;
+      }
+      packed = Tensor::Empty({static_cast<int64_t>(desc.get_size())}, DType::kU8);
+      memory from = OneDnnMemory(plain, converted.raw()), to = OneDnnMemory(desc, packed.mutable_raw());
+      dnnl::reorder(from, to).execute(Stream(), from, to);
+      Stream().wait();
+    });
+  }
+};
+
+PackedLinear::PackedLinear(const Tensor& weight) : state_(std::make_shared<State>()) {
+  Require(weight.rank() == 2 && (weight.dtype() == DType::kF32 || weight.dtype() == DType::kBF16),
+          "[linear] expected an f32 or bf16 weight [O,I], got ", weight.dtype(), weight.shape());
+  state_->weight = weight.Contiguous();
+}
+
+const Tensor& PackedLinear::weight() const {
+  Require(state_ != nullptr, "[linear] expected a weight, got none");
+  return state_->weight;
+}
+
+void Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, Tensor& y) {
+  if (y.numel() == 0 || x.dim(1) == 0) return ref::Linear(x, weight, bias, act, y);
+  Run(x, weight, Tensor(), memory::desc(), bias, act, y);
+}
+
+void Linear(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y) {
+  if (y.numel() == 0 || x.dim(1) == 0) return ref::Linear(x, weight.weight(), bias, act, y);
+  PackedLinear::State& state = *weight.state_;
+  std::call_once(state.once, [&] { state.Pack(); });
+  Run(x, state.weight, state.packed, state.desc, bias, act, y);
+}
+
+}  // namespace fovea::kernels

@@ -1,0 +1,319 @@
+// The tables and their statements. Everything that belongs together (file, content, words) changes in the caller's one
+// transaction.
+#include "library/store.h"
+
+#include <sys/stat.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "library/words.h"
+
+namespace fovea::library {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "embeddings are stored little-endian, as they lie in memory");
+
+constexpr int64_t kApplicationId = 0x466F7661;  // "Fova"
+
+constexpr char kSchema[] = R"sql(
+CREATE TABLE root(id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
+CREATE TABLE model(id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL, embedding_dim INTEGER NOT NULL);
+CREATE TABLE content(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL UNIQUE, format TEXT NOT NULL, width_px INTEGER NOT NULL, height_px INTEGER NOT NULL,
+  capture_time TEXT NOT NULL, latitude REAL, longitude REAL, unused_since INTEGER);
+CREATE INDEX content_unused ON content(unused_since) WHERE unused_since IS NOT NULL;
+CREATE TABLE analysis(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, content_id INTEGER NOT NULL UNIQUE REFERENCES content(id) ON DELETE CASCADE,
+  model_id INTEGER NOT NULL REFERENCES model(id), embedding BLOB NOT NULL);
+CREATE TABLE label(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE picture_label(
+  content_id INTEGER NOT NULL REFERENCES content(id) ON DELETE CASCADE, rank INTEGER NOT NULL, label_id INTEGER NOT NULL REFERENCES label(id),
+  class_index INTEGER NOT NULL, score REAL NOT NULL, PRIMARY KEY(content_id, rank)) WITHOUT ROWID;
+CREATE TABLE file(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, root_id INTEGER NOT NULL REFERENCES root(id), size_bytes INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, content_id INTEGER REFERENCES content(id), failure TEXT NOT NULL DEFAULT '',
+  failed_by TEXT NOT NULL DEFAULT '');
+CREATE INDEX file_content ON file(content_id);
+CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counter VALUES('embedding_epoch', 0);
+CREATE VIRTUAL TABLE words USING fts5(labels, name, folders, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3');
+CREATE VIRTUAL TABLE label_words USING fts5(name, tokenize = 'unicode61 remove_diacritics 2');
+)sql";
+
+std::string_view AsBytes(const std::vector<float>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
+
+std::optional<double> OptionalDouble(const Cursor& row, int column) {
+  return row.IsNull(column) ? std::nullopt : std::optional<double>(row.Double(column));
+}
+
+// The path as given when there is something to open: SQLite's own message does not say that a file is missing.
+const std::string& RequireFile(const std::string& file, Database::Mode mode) {
+  struct stat info {};
+  if (::stat(file.c_str(), &info) != 0) {
+    if (errno == ENOENT && mode == Database::Mode::kCreate) return file;
+    Fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "[library] cannot open ", base::PrintableUtf8(file),
+         ": ", std::strerror(errno), errno == ENOENT ? "; hint: `fovea index FOLDER` makes a library" : "");
+  }
+  if (!S_ISREG(info.st_mode)) Fail(ErrorCode::kIo, "[library] ", base::PrintableUtf8(file), " is not a regular file");
+  return file;
+}
+
+}  // namespace
+
+Store::Store(const std::string& file, Database::Mode mode) : db_(RequireFile(file, mode), mode) {
+  RequireLibrary(mode);
+  db_.Execute("PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA trusted_schema = OFF");
+  // FULL: a commit returns when the log is on the disk, so that even a power cut keeps what was reported done.
+  if (mode != Database::Mode::kReadOnly) db_.Execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864");
+}
+
+void Store::RequireLibrary(Database::Mode mode) {
+  const int64_t application = db_.Scalar("PRAGMA application_id", 0);
+  const int64_t version = db_.Scalar("PRAGMA user_version", 0);
+  if (application == 0 && version == 0 && mode == Database::Mode::kCreate &&
+      db_.Scalar("SELECT count(*) FROM sqlite_schema", 0) == 0) {
+    Create();
+    return;
+  }
+  RequireData(application == kApplicationId, "[library] ", base::PrintableUtf8(db_.file()), " is not a Fovea library");
+  if (version > kVersion) {
+    Fail(ErrorCode::kUnimplemented, "[library] ", base::PrintableUtf8(db_.file()), " has version ", version,
+         ", this program knows up to ", kVersion, "; hint: use a newer Fovea");
+  }
+  RequireData(version == kVersion, "[library] ", base::PrintableUtf8(db_.file()), " has unknown version ", version);
+}
+
+// Two programs may come here at once: the second finds the tables made.
+void Store::Create() {
+  db_.Execute("PRAGMA journal_mode = WAL");
+  Transaction transaction(db_);
+  if (db_.Scalar("SELECT count(*) FROM sqlite_schema", 0) == 0) {
+    db_.Execute(kSchema);
+    db_.Execute(base::StrCat("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", kVersion));
+  }
+  transaction.Commit();
+}
+
+// ---- reading
+
+std::optional<KnownFile> Store::FindFile(std::string_view path) {
+  auto row = db_.Query(
+      "SELECT f.id, f.size_bytes, f.mtime_ns, f.ctime_ns, f.content_id, a.model_id, f.failure, f.failed_by FROM file f "
+      "LEFT JOIN analysis a ON a.content_id = f.content_id WHERE f.path = ?",
+      Blob{path});
+  if (!row.Next()) return std::nullopt;
+  return KnownFile{.id = row.Int(0),
+                   .stamp = {row.Int(1), row.Int(2), row.Int(3)},
+                   .content_id = row.Int(4),
+                   .model_id = row.Int(5),
+                   .failure = std::string(row.Text(6)),
+                   .failed_by = std::string(row.Text(7))};
+}
+
+int64_t Store::FindContent(const std::string& hash, int64_t model_id) {
+  return db_.Scalar(
+      "SELECT c.id FROM content c JOIN analysis a ON a.content_id = c.id WHERE c.hash = ? AND a.model_id = ?", 0, hash,
+      model_id);
+}
+
+std::optional<PhotoRecord> Store::Describe(std::string_view path) {
+  PhotoRecord record;
+  int64_t content_id = 0;
+  {
+    auto row = db_.Query(
+        "SELECT f.size_bytes, c.hash, c.width_px, c.height_px, c.capture_time, c.latitude, c.longitude, c.id FROM file "
+        "f "
+        "JOIN content c ON c.id = f.content_id WHERE f.path = ?",
+        Blob{path});
+    if (!row.Next()) return std::nullopt;
+    record.path = path;
+    record.size_bytes = row.Int(0);
+    record.content_hash = row.Text(1);
+    record.width_px = row.Int(2);
+    record.height_px = row.Int(3);
+    record.capture_time = row.Text(4);
+    record.latitude = OptionalDouble(row, 5);
+    record.longitude = OptionalDouble(row, 6);
+    content_id = row.Int(7);
+  }
+  for (auto row =
+           db_.Query("SELECT l.name, p.class_index, p.score FROM picture_label p JOIN label l ON l.id = p.label_id "
+                     "WHERE p.content_id = ? ORDER BY p.rank",
+                     content_id);
+       row.Next();) {
+    record.labels.push_back({std::string(row.Text(0)), row.Int(1), static_cast<float>(row.Double(2))});
+  }
+  return record;
+}
+
+std::vector<std::string> Store::PathsOfContent(int64_t content_id, int64_t limit) {
+  std::vector<std::string> paths;
+  for (auto row = db_.Query("SELECT path FROM file WHERE content_id = ? ORDER BY path LIMIT ?", content_id, limit);
+       row.Next();) {
+    paths.emplace_back(row.Bytes(0));
+  }
+  return paths;
+}
+
+int64_t Store::CountPictures() { return db_.Scalar("SELECT count(*) FROM file WHERE content_id IS NOT NULL", 0); }
+int64_t Store::MaxFileId() { return db_.Scalar("SELECT max(id) FROM file", 0); }
+int64_t Store::FindModel(const std::string& fingerprint) {
+  return db_.Scalar("SELECT id FROM model WHERE fingerprint = ?", 0, fingerprint);
+}
+int64_t Store::EmbeddingEpoch() { return db_.Scalar("SELECT value FROM counter WHERE name = 'embedding_epoch'", 0); }
+
+void Store::ForEachEmbedding(int64_t model_id, int64_t dim, int64_t after,
+                             const std::function<void(int64_t, int64_t, std::span<const float>)>& row) {
+  std::vector<float> values(static_cast<size_t>(dim));  // a BLOB need not be aligned
+  for (auto rows =
+           db_.Query("SELECT seq, content_id, embedding FROM analysis WHERE seq > ? AND model_id = ? ORDER BY seq",
+                     after, model_id);
+       rows.Next();) {
+    const std::string_view bytes = rows.Bytes(2);
+    RequireData(bytes.size() == values.size() * sizeof(float), "[library] ", base::PrintableUtf8(db_.file()),
+                ": expected an embedding of ", dim, " floats, got ", bytes.size(), " bytes");
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    row(rows.Int(0), rows.Int(1), values);
+  }
+}
+
+void Store::ForEachFileBelow(std::string_view root, int64_t max_id,
+                             const std::function<void(int64_t, std::string_view)>& row) {
+  const std::string first = root == "/" ? "/" : std::string(root) + "/";
+  std::string end = first;
+  end.back() = '/' + 1;  // the least string that is greater than everything below the root
+  for (auto rows = db_.Query(
+           "SELECT id, path FROM file WHERE (path = ?1 OR (path >= ?2 AND path < ?3)) AND id <= ?4 ORDER BY path",
+           Blob{root}, Blob{first}, Blob{end}, max_id);
+       rows.Next();) {
+    row(rows.Int(0), rows.Bytes(1));
+  }
+}
+
+// ---- writing
+
+int64_t Store::PutModel(const StoredModel& model) {
+  db_.Run("INSERT INTO model(fingerprint, name, embedding_dim) VALUES(?, ?, ?) ON CONFLICT(fingerprint) DO NOTHING",
+          model.fingerprint, model.name, model.embedding_dim);
+  return FindModel(model.fingerprint);
+}
+
+int64_t Store::PutRoot(std::string_view path) {
+  db_.Run("INSERT INTO root(path) VALUES(?) ON CONFLICT(path) DO NOTHING", Blob{path});
+  return db_.Scalar("SELECT id FROM root WHERE path = ?", 0, Blob{path});
+}
+
+int64_t Store::PutContent(const ContentRecord& content, int64_t model_id) {
+  const ImageInfo& info = content.info;
+  db_.Run(
+      "INSERT INTO content(hash, format, width_px, height_px, capture_time, latitude, longitude) VALUES(?1, ?2, ?3, "
+      "?4, ?5, ?6, ?7) "
+      "ON CONFLICT(hash) DO UPDATE SET format = ?2, width_px = ?3, height_px = ?4, capture_time = ?5, latitude = ?6, "
+      "longitude = ?7, "
+      "unused_since = NULL",
+      content.hash, info.format, info.width, info.height, info.capture_time, info.latitude, info.longitude);
+  const int64_t id = db_.Scalar("SELECT id FROM content WHERE hash = ?", 0, content.hash);
+  if (db_.Run("DELETE FROM analysis WHERE content_id = ?", id) > 0) {
+    db_.Run("UPDATE counter SET value = value + 1 WHERE name = 'embedding_epoch'");
+  }
+  db_.Run("INSERT INTO analysis(content_id, model_id, embedding) VALUES(?, ?, ?)", id, model_id,
+          Blob{AsBytes(content.analysis.embedding)});
+  PutLabels(id, content.analysis.labels);
+  return id;
+}
+
+void Store::PutLabels(int64_t content_id, const std::vector<Label>& labels) {
+  db_.Run("DELETE FROM picture_label WHERE content_id = ?", content_id);
+  int64_t rank = 0;
+  for (const Label& label : labels) {
+    const std::string name = base::PrintableUtf8(label.name);
+    int64_t label_id = db_.Scalar("SELECT id FROM label WHERE name = ?", 0, name);
+    if (label_id == 0) {
+      db_.Run("INSERT INTO label(name) VALUES(?)", name);
+      label_id = db_.LastInsertId();
+      db_.Run("INSERT INTO label_words(rowid, name) VALUES(?, ?)", label_id, name);
+    }
+    db_.Run("INSERT INTO picture_label(content_id, rank, label_id, class_index, score) VALUES(?, ?, ?, ?, ?)",
+            content_id, rank++, label_id, label.index, static_cast<double>(label.score));
+  }
+  // Other files of the same content may be in the index already, with the labels of an earlier model.
+  const std::string text = LabelText(content_id);
+  std::vector<int64_t> files;
+  for (auto row = db_.Query("SELECT id FROM file WHERE content_id = ?", content_id); row.Next();)
+    files.push_back(row.Int(0));
+  for (const int64_t id : files) db_.Run("UPDATE words SET labels = ? WHERE rowid = ?", text, id);
+}
+
+std::string Store::LabelText(int64_t content_id) {
+  std::string text;
+  for (auto row = db_.Query("SELECT l.name FROM picture_label p JOIN label l ON l.id = p.label_id WHERE p.content_id = "
+                            "? ORDER BY p.rank",
+                            content_id);
+       row.Next();) {
+    if (!text.empty()) text += '\n';
+    text += row.Text(0);
+  }
+  return text;
+}
+
+std::string Store::RootPath(int64_t root_id) {
+  auto row = db_.Query("SELECT path FROM root WHERE id = ?", root_id);
+  return row.Next() ? std::string(row.Bytes(0)) : std::string();
+}
+
+void Store::WriteWords(int64_t file_id, std::string_view path, std::string_view root, const std::string& labels) {
+  db_.Run("INSERT OR REPLACE INTO words(rowid, labels, name, folders) VALUES(?, ?, ?, ?)", file_id, labels,
+          IndexedText(FileName(path)), IndexedFolders(path, root));
+}
+
+void Store::PutFile(std::string_view path, int64_t root_id, const FileStamp& stamp, int64_t content_id) {
+  db_.Run(
+      "INSERT INTO file(path, root_id, size_bytes, mtime_ns, ctime_ns, content_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+      "ON CONFLICT(path) DO UPDATE SET size_bytes = ?3, mtime_ns = ?4, ctime_ns = ?5, content_id = ?6, failure = '', "
+      "failed_by = ''",
+      Blob{path}, root_id, stamp.size_bytes, stamp.mtime_ns, stamp.ctime_ns, content_id);
+  int64_t id = 0, stored_root = 0;
+  {
+    auto row = db_.Query("SELECT id, root_id FROM file WHERE path = ?", Blob{path});
+    row.Next();
+    id = row.Int(0);
+    stored_root = row.Int(1);
+  }
+  WriteWords(id, path, RootPath(stored_root), LabelText(content_id));
+}
+
+void Store::PutFailure(std::string_view path, int64_t root_id, const FileStamp& stamp, const std::string& reason,
+                       const std::string& failed_by) {
+  db_.Run(
+      "INSERT INTO file(path, root_id, size_bytes, mtime_ns, ctime_ns, failure, failed_by) VALUES(?1, ?2, ?3, ?4, ?5, "
+      "?6, ?7) "
+      "ON CONFLICT(path) DO UPDATE SET size_bytes = ?3, mtime_ns = ?4, ctime_ns = ?5, content_id = NULL, failure = ?6, "
+      "failed_by = ?7",
+      Blob{path}, root_id, stamp.size_bytes, stamp.mtime_ns, stamp.ctime_ns, reason, failed_by);
+  db_.Run("DELETE FROM words WHERE rowid = (SELECT id FROM file WHERE path = ?)", Blob{path});
+}
+
+void Store::RemoveFile(int64_t id) {
+  db_.Run("DELETE FROM words WHERE rowid = ?", id);
+  db_.Run("DELETE FROM file WHERE id = ?", id);
+}
+
+void Store::SweepContent(int64_t now, int64_t keep_seconds) {
+  db_.Run(
+      "UPDATE content SET unused_since = NULL WHERE unused_since IS NOT NULL AND EXISTS (SELECT 1 FROM file f WHERE "
+      "f.content_id = content.id)");
+  db_.Run(
+      "UPDATE content SET unused_since = ? WHERE unused_since IS NULL AND NOT EXISTS (SELECT 1 FROM file f WHERE "
+      "f.content_id = content.id)",
+      now);
+  if (db_.Run("DELETE FROM content WHERE unused_since < ?", now - keep_seconds) > 0) {
+    db_.Run("UPDATE counter SET value = value + 1 WHERE name = 'embedding_epoch'");
+  }
+}
+
+}  // namespace fovea::library

@@ -1,0 +1,193 @@
+// Opening, refusing and keeping: the library file itself.
+#include "library/store.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "library/library_testing.h"
+#include "testing/testing.h"
+
+namespace fovea::library {
+namespace {
+
+namespace fs = std::filesystem;
+
+ErrorCode CodeOfOpening(const std::string& file, Database::Mode mode) {
+  try {
+    Store store(file, mode);
+    store.CountPictures();
+    store.Describe("/x");
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find(file), std::string::npos) << error.message();
+    return error.code();
+  }
+  return ErrorCode::kInternal;  // opened
+}
+
+constexpr auto kOpened = ErrorCode::kInternal;
+
+class StoreTest : public ::testing::Test {
+ protected:
+  fovea::testing::TemporaryFolder folder_;
+  const std::string db_ = folder_.File("library.db");
+
+  // One picture with every field set.
+  ContentRecord Content() {
+    ContentRecord content;
+    content.hash = std::string(32, 'a');
+    content.info.format = "jpeg";
+    content.info.width = 640;
+    content.info.height = 480;
+    content.info.capture_time = "2023-05-01T12:30:00+02:00";
+    content.info.latitude = 48.25;
+    content.analysis.labels = {{"golden retriever", 207, 0.75f}, {"tennis ball", 852, 0.125f}};
+    content.analysis.embedding = {0.6f, -0.8f};
+    return content;
+  }
+  void Fill(Store& store) {
+    Transaction transaction(store.db());
+    const int64_t model = store.PutModel({"f1", "m", 2}), root = store.PutRoot("/photos");
+    const int64_t content = store.PutContent(Content(), model);
+    store.PutFile("/photos/a.jpg", root, {100, 1, 2}, content);
+    store.PutFailure("/photos/b.jpg", root, {7, 8, 9}, "broken", "v1");
+    transaction.Commit();
+  }
+};
+
+TEST_F(StoreTest, KeepsEveryField) {
+  {
+    Store store(db_, Database::Mode::kCreate);
+    Fill(store);
+  }
+  Store store(db_, Database::Mode::kReadOnly);
+  const std::optional<PhotoRecord> record = store.Describe("/photos/a.jpg");
+  ASSERT_TRUE(record.has_value());
+  EXPECT_EQ(record->size_bytes, 100);
+  EXPECT_EQ(record->content_hash, std::string(32, 'a'));
+  EXPECT_EQ(record->width_px, 640);
+  EXPECT_EQ(record->height_px, 480);
+  EXPECT_EQ(record->capture_time, "2023-05-01T12:30:00+02:00");
+  EXPECT_EQ(record->latitude, 48.25);
+  EXPECT_FALSE(record->longitude.has_value());
+  ASSERT_EQ(record->labels.size(), 2u);
+  EXPECT_EQ(record->labels[1].name, "tennis ball");
+  EXPECT_EQ(record->labels[1].index, 852);
+  EXPECT_EQ(record->labels[1].score, 0.125f);
+  EXPECT_FALSE(store.Describe("/photos/b.jpg").has_value());
+  const std::optional<KnownFile> failed = store.FindFile("/photos/b.jpg");
+  ASSERT_TRUE(failed.has_value());
+  EXPECT_EQ(failed->failure, "broken");
+  EXPECT_EQ(failed->stamp, (FileStamp{7, 8, 9}));
+  EXPECT_EQ(store.CountPictures(), 1);
+  std::vector<float> embedding;
+  store.ForEachEmbedding(store.FindModel("f1"), 2, 0, [&](int64_t, int64_t, std::span<const float> row) {
+    embedding.assign(row.begin(), row.end());
+  });
+  EXPECT_EQ(embedding, (std::vector<float>{0.6f, -0.8f}));
+  EXPECT_THROW(store.ForEachEmbedding(store.FindModel("f1"), 3, 0, [](int64_t, int64_t, std::span<const float>) {}),
+               Error);
+}
+
+TEST_F(StoreTest, RefusesWhatIsNoLibrary) {
+  EXPECT_EQ(CodeOfOpening(db_, Database::Mode::kReadOnly), ErrorCode::kNotFound);
+  EXPECT_EQ(CodeOfOpening(db_, Database::Mode::kReadWrite), ErrorCode::kNotFound);
+  EXPECT_FALSE(fs::exists(db_));
+  EXPECT_EQ(CodeOfOpening(folder_.File("no/such/folder.db"), Database::Mode::kCreate), ErrorCode::kIo);
+  EXPECT_EQ(CodeOfOpening(folder_.path(), Database::Mode::kCreate), ErrorCode::kIo);
+  WriteFile(folder_.File("text"), std::string(5000, 'x'));
+  EXPECT_EQ(CodeOfOpening(folder_.File("text"), Database::Mode::kCreate), ErrorCode::kCorruptData);
+  {
+    Database other(folder_.File("other.db"), Database::Mode::kCreate);
+    other.Execute("CREATE TABLE t(x)");
+  }
+  EXPECT_EQ(CodeOfOpening(folder_.File("other.db"), Database::Mode::kCreate), ErrorCode::kCorruptData);
+  WriteFile(folder_.File("empty.db"), "");
+  EXPECT_EQ(CodeOfOpening(folder_.File("empty.db"), Database::Mode::kReadOnly), ErrorCode::kCorruptData);
+  EXPECT_EQ(CodeOfOpening(folder_.File("empty.db"), Database::Mode::kCreate), kOpened);
+}
+
+TEST_F(StoreTest, RefusesNewerVersions) {
+  {
+    Store store(db_, Database::Mode::kCreate);
+    store.db().Execute(base::StrCat("PRAGMA user_version = ", Store::kVersion + 1));
+  }
+  EXPECT_EQ(CodeOfOpening(db_, Database::Mode::kCreate), ErrorCode::kUnimplemented);
+  EXPECT_EQ(CodeOfOpening(db_, Database::Mode::kReadOnly), ErrorCode::kUnimplemented);
+}
+
+// Damage anywhere is an error or goes unnoticed; it never takes the program down.
+TEST_F(StoreTest, DamagedFilesAreErrors) {
+  {
+    Store store(db_, Database::Mode::kCreate);
+    Fill(store);
+  }
+  const std::vector<uint8_t> good = base::ReadFile(db_, 1 << 24);
+  std::mt19937 random(3);
+  int refused = 0;
+  for (int round = 0; round < 120; ++round) {
+    std::vector<uint8_t> bad = good;
+    if (round % 4 == 0) {
+      bad.resize(random() % bad.size());
+    } else {
+      for (int i = 0; i < 200; ++i) bad[random() % bad.size()] = static_cast<uint8_t>(random());
+    }
+    base::WriteFileAtomically(folder_.File("bad.db"), bad);
+    try {
+      Store store(folder_.File("bad.db"), Database::Mode::kReadWrite);
+      store.Describe("/photos/a.jpg");
+      store.ForEachEmbedding(1, 2, 0, [](int64_t, int64_t, std::span<const float>) {});
+      Fill(store);
+    } catch (const Error& error) {
+      ++refused;
+    }
+    for (const char* tail : {"", "-wal", "-shm"}) fs::remove(folder_.File("bad.db") + tail);
+  }
+  EXPECT_GT(refused, 30);
+}
+
+TEST_F(StoreTest, AnOpenTransactionIsRolledBack) {
+  Store store(db_, Database::Mode::kCreate);
+  {
+    Transaction transaction(store.db());
+    store.PutRoot("/x");
+  }
+  EXPECT_EQ(store.db().Scalar("SELECT count(*) FROM root", -1), 0);
+  Fill(store);  // the connection still works
+  EXPECT_EQ(store.CountPictures(), 1);
+}
+
+TEST_F(StoreTest, ManyMayCreateAtOnce) {
+  std::vector<std::thread> threads;
+  std::atomic<int> opened = 0;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] {
+      Store store(db_, Database::Mode::kCreate);
+      opened += store.CountPictures() == 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(opened, 6);
+}
+
+TEST_F(StoreTest, ReadingLeavesTheFileAsItIs) {
+  {
+    Store store(db_, Database::Mode::kCreate);
+    Fill(store);
+  }
+  const std::vector<uint8_t> before = base::ReadFile(db_, 1 << 24);
+  {
+    Store store(db_, Database::Mode::kReadOnly);
+    EXPECT_EQ(store.CountPictures(), 1);
+    EXPECT_THROW(store.PutRoot("/y"), Error);
+  }
+  EXPECT_EQ(base::ReadFile(db_, 1 << 24), before);
+}
+
+}  // namespace
+}  // namespace fovea::library

@@ -1,0 +1,145 @@
+#include "ops/matmul.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "base/error.h"
+#include "ops/shape.h"
+#include "tensor/tape.h"
+
+namespace fovea {
+namespace {
+
+using kernels::Act;
+
+bool IsFloating(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16; }
+
+Tensor SwapLastTwo(const Tensor& x) {
+  std::vector<int> order(x.rank());
+  std::iota(order.begin(), order.end(), 0);
+  std::swap(order[x.rank() - 2], order[x.rank() - 1]);
+  return x.Permuted(order);
+}
+
+Shape WithLastTwo(const Shape& leading, int64_t rows, int64_t columns) {
+  std::vector<int64_t> sizes(leading.begin(), leading.end());
+  sizes.push_back(rows);
+  sizes.push_back(columns);
+  return Shape(sizes);
+}
+
+Shape Leading(const Shape& shape) { return Shape(std::span<const int64_t>(shape.begin(), shape.rank() - 2)); }
+
+// a b with broadcasting, not recorded. Shapes were checked.
+Tensor Product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
+  const Tensor left = transpose_a ? SwapLastTwo(a) : a, right = transpose_b ? SwapLastTwo(b) : b;
+  const Shape batch = BroadcastShapes(Leading(left.shape()), Leading(right.shape()), "matmul");
+  Tensor y = Tensor::Empty(WithLastTwo(batch, left.dim(-2), right.dim(-1)), a.dtype());
+  kernels::MatMul(left.Expanded(WithLastTwo(batch, left.dim(-2), left.dim(-1))),
+                  right.Expanded(WithLastTwo(batch, right.dim(-2), right.dim(-1))), y);
+  return y;
+}
+
+// Gradient of b where one matrix b meets a whole batch of a: a single product, not a batch of them and a sum.
+Tensor SharedMatrixGradient(const Tensor& a, const Tensor& b, bool transpose_b, const Tensor& dy) {
+  const Tensor x = a.Contiguous().View({a.numel() / a.dim(-1), a.dim(-1)});  // x [M,K]
+  const Tensor dz = dy.View({dy.numel() / dy.dim(-1), dy.dim(-1)});          // dz [M,N]
+  const Tensor db = transpose_b ? Product(dz, true, x, false) : Product(x, true, dz, false);
+  return db.View(b.shape());
+}
+
+InputGradients MatMulVjp(const Tensor& a, const Tensor& b, const MatMulOptions& options, const Tensor& dy,
+                         const Needs& needs) {
+  const auto [ta, tb] = options;
+  InputGradients gradients(2);
+  if (needs[0]) {
+    const Tensor da = ta ? Product(b, tb, dy, true) : Product(dy, false, b, !tb);
+    gradients[0] = ReduceToShape(da, a.shape());
+  }
+  if (needs[1]) {
+    const bool is_shared = b.numel() == b.dim(-1) * b.dim(-2) && Leading(a.shape()) == Leading(dy.shape());
+    if (is_shared && !ta && a.numel() > 0 && dy.numel() > 0) {
+      gradients[1] = SharedMatrixGradient(a, b, tb, dy);
+    } else {
+      const Tensor db = tb ? Product(dy, true, a, ta) : Product(a, !ta, dy, false);
+      gradients[1] = ReduceToShape(db, b.shape());
+    }
+  }
+  return gradients;
+}
+
+InputGradients LinearVjp(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& dz,
+                         const Needs& needs) {
+  const int64_t out_features = weight.dim(0), in_features = weight.dim(1);
+  const int64_t rows = x.numel() / std::max<int64_t>(1, in_features);
+  const Tensor dz_rows = dz.View({rows, out_features});  // dz [M,O]
+  InputGradients gradients(3);
+  if (needs[0]) gradients[0] = Product(dz_rows, false, weight, false).View(x.shape());                 // dx [...,I]
+  if (needs[1]) gradients[1] = Product(dz_rows, true, x.View({rows, in_features}), false);             // dweight [O,I]
+  if (needs[2]) gradients[2] = ReduceToShape(dz_rows.To(DType::kF32), bias.shape()).To(bias.dtype());  // dbias [O]
+  return gradients;
+}
+
+bool IsRecording(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Tape* tape = Tape::Active();
+  const Tensor* const inputs[] = {&x, &weight, &bias};
+  return tape != nullptr && tape->AnyTracked(inputs);
+}
+
+// Linear for both forms of weight; `multiply(x [M,I], act, y [M,O])` runs the kernel.
+template <typename Multiply>
+Tensor LinearWith(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, const Multiply& multiply) {
+  Require(weight.rank() == 2 && x.rank() >= 1 && x.shape()[x.rank() - 1] == weight.shape()[1] && weight.dim(1) > 0,
+          "[linear] expected x [...,I] and weight [O,I], got shapes ", x.shape(), " and ", weight.shape());
+  Require(x.dtype() == weight.dtype() && IsFloating(x.dtype()),
+          "[linear] expected x and weight of one type, f32 or bf16, got ", x.dtype(), " and ", weight.dtype());
+  Require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && IsFloating(bias.dtype())),
+          "[linear] expected a bias of shape [", weight.dim(0), "], got ", bias.dtype(), bias.shape());
+  const Tensor dense = x.Contiguous();
+  const Tensor rows = dense.View({x.numel() / weight.dim(1), weight.dim(1)});
+  const Shape shape = x.shape().With(x.rank() - 1, weight.dim(0));
+  const bool keeps_sum = act != Act::kIdentity && IsRecording(x, weight, bias);
+  Tensor z = Tensor::Empty({rows.dim(0), weight.dim(0)}, x.dtype());
+  multiply(rows, keeps_sum ? Act::kIdentity : act, z);
+  z = z.View(shape);
+  if (!keeps_sum) {
+    return Record({&x, &weight, &bias}, z, [dense, weight, bias](const Tensor& dy, const Needs& needs) {
+      return LinearVjp(dense, weight, bias, dy, needs);
+    });
+  }
+  Tensor y = Tensor::Empty(shape, x.dtype());
+  kernels::Activate(act, z, y);
+  return Record({&x, &weight, &bias}, y, [dense, weight, bias, act, z](const Tensor& dy, const Needs& needs) {
+    Tensor dz = Tensor::Empty(z.shape(), z.dtype());
+    kernels::ActivateBackward(act, z, dy, dz);
+    return LinearVjp(dense, weight, bias, dz, needs);
+  });
+}
+
+}  // namespace
+
+Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options) {
+  Require(a.rank() >= 2 && b.rank() >= 2, "[matmul] expected a [...,M,K] and b [...,K,N], got shapes ", a.shape(),
+          " and ", b.shape());
+  Require(a.dim(options.transpose_a ? -2 : -1) == b.dim(options.transpose_b ? -1 : -2),
+          "[matmul] expected equal inner sizes, got shapes ", a.shape(), options.transpose_a ? " (transposed)" : "",
+          " and ", b.shape(), options.transpose_b ? " (transposed)" : "");
+  Require(a.dtype() == b.dtype() && IsFloating(a.dtype()), "[matmul] expected operands of one type, f32 or bf16, got ",
+          a.dtype(), " and ", b.dtype());
+  return Record({&a, &b}, Product(a, options.transpose_a, b, options.transpose_b),
+                [a, b, options](const Tensor& dy, const Needs& needs) { return MatMulVjp(a, b, options, dy, needs); });
+}
+
+Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act) {
+  const Tensor dense = weight.Contiguous();
+  return LinearWith(x, weight, bias, act,
+                    [&](const Tensor& rows, Act fused, Tensor& y) { kernels::Linear(rows, dense, bias, fused, y); });
+}
+
+Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias, Act act) {
+  return LinearWith(x, weight.weight(), bias, act,
+                    [&](const Tensor& rows, Act fused, Tensor& y) { kernels::Linear(rows, weight, bias, fused, y); });
+}
+
+}  // namespace fovea

@@ -1,0 +1,31 @@
+// Matrix products: MatMul for two activations, Linear for an activation and a weight. Both take f32 or bf16; sums are
+// in f32.
+#pragma once
+
+#include "kernels/activation/activation.h"
+#include "kernels/matmul/matmul.h"
+#include "tensor/tensor.h"
+
+namespace fovea {
+
+struct MatMulOptions {
+  bool transpose_a = false;  // a is [...,K,M]
+  bool transpose_b = false;  // b is [...,N,K]
+};
+
+// a [...,M,K] times b [...,K,N] -> [...,M,N]. Leading axes broadcast as in NumPy. Strided views (Permuted, Expanded,
+// Sliced) are taken as they are where a row or a column lies dense. Throws kInvalidArgument unless both have at least
+// two axes, one type, and equal K.
+Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options = {});
+
+// act(x [...,I] weight [O,I]^T + bias [O]) -> [...,O]. The weight is in PyTorch's order; `bias` may be undefined, or
+// f32 beside a bf16 x. Bias and activation are fused into the product unless the tape records. Throws kInvalidArgument
+// when sizes or types do not fit.
+Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              kernels::Act act = kernels::Act::kIdentity);
+
+// The same with a weight packed once for this CPU (inference: the weight must not change afterwards).
+Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias = {},
+              kernels::Act act = kernels::Act::kIdentity);
+
+}  // namespace fovea

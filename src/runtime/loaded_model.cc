@@ -1,0 +1,254 @@
+#include "runtime/loaded_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/parallel.h"
+#include "formats/checkpoint.h"
+#include "formats/safetensors.h"
+#include "runtime/model_folder.h"
+
+namespace fovea::runtime {
+namespace {
+
+constexpr int64_t kBatch = 8;
+constexpr size_t kNamesShown = 8;
+
+// "a, b, c and 12 more"
+std::string Listed(const std::vector<std::string>& names) {
+  std::string text = base::Join(std::span(names).first(std::min(names.size(), kNamesShown)));
+  if (names.size() > kNamesShown) text += base::StrCat(" and ", names.size() - kNamesShown, " more");
+  return text;
+}
+
+Tensor InComputeType(const Tensor& tensor, const nn::Parameter& parameter, const LoadOptions& options) {
+  if (parameter.kind() == nn::Parameter::Kind::kCounter) return tensor.To(DType::kI64).Clone();
+  const bool is_compact = tensor.dtype() == DType::kF16 || tensor.dtype() == DType::kBF16;
+  if (parameter.is_packed() && is_compact && options.keeps_compact_weights) return tensor;
+  return tensor.To(DType::kF32);
+}
+
+std::vector<std::string> ReadClassNames(const base::Config& config) {
+  if (!config.Has("id2label")) return {};
+  const base::Config labels = config.Object("id2label");
+  std::vector<std::string> names;
+  for (size_t i = 0; i < labels.Keys().size(); ++i) names.push_back(labels.Require<std::string>(std::to_string(i)));
+  return names;
+}
+
+media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry, const base::Config& config) {
+  const std::string path = folder + "/preprocessor_config.json";
+  if (std::filesystem::exists(path)) return media::PreprocessSpec::FromConfig(base::Config::FromFile(path));
+  Require(entry.input_spec != nullptr, "[model] ", base::PrintableUtf8(folder), " has no preprocessor_config.json, and ", entry.model_type,
+          " has no rule of its own for preparing pictures");
+  return entry.input_spec(config);
+}
+
+// Softmax of one row, and its `top_k` classes, best first; the lower index wins a tie.
+std::vector<Label> TopLabels(const float* logits, int64_t classes, int64_t top_k, const std::vector<std::string>& names) {
+  const int64_t count = std::min(top_k, classes);
+  std::vector<int64_t> order(classes);
+  for (int64_t i = 0; i < classes; ++i) order[i] = i;
+  std::partial_sort(order.begin(), order.begin() + count, order.end(),
+                    [&](int64_t a, int64_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+  const double highest = count > 0 ? logits[order[0]] : 0;
+  double sum = 0;
+  for (int64_t i = 0; i < classes; ++i) sum += std::exp(logits[i] - highest);
+  std::vector<Label> labels;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t index = order[i];
+    const auto name = index < static_cast<int64_t>(names.size()) ? names[index] : std::to_string(index);
+    labels.push_back({name, index, static_cast<float>(std::exp(logits[index] - highest) / sum)});
+  }
+  return labels;
+}
+
+std::vector<float> Normalized(const float* features, int64_t size) {
+  double sum = 0;
+  for (int64_t i = 0; i < size; ++i) sum += static_cast<double>(features[i]) * features[i];
+  const auto scale = static_cast<float>(sum > 0 ? 1.0 / std::sqrt(sum) : 0.0);
+  std::vector<float> normalized(features, features + size);
+  for (float& value : normalized) value *= scale;
+  return normalized;
+}
+
+void CopyIfThere(const std::string& from, const std::string& to, const std::string& name) {
+  if (!std::filesystem::exists(from + "/" + name)) return;
+  base::WriteTextFileAtomically(to + "/" + name, base::ReadTextFile(from + "/" + name));
+}
+
+}  // namespace
+
+const models::Entry& FindEntry(const base::Config& config) {
+  const auto model_type = config.Require<std::string>("model_type");
+  std::vector<std::string_view> known;
+  for (const models::Entry* entry : models::AllEntries()) {
+    if (entry->model_type == model_type) return *entry;
+    known.push_back(entry->model_type);
+  }
+  Fail(ErrorCode::kUnimplemented, "[model] ", config.source(), " asks for model_type \"", base::PrintableUtf8(model_type), "\"; Fovea has ", base::Join(known));
+}
+
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors, const std::string& source,
+                      const LoadOptions& options) {
+  std::map<std::string, const formats::NamedTensor*> by_name;
+  std::vector<std::string> problems, missing, unknown;
+  for (const formats::NamedTensor& tensor : tensors) {
+    const std::string name = entry.canonical_name != nullptr ? entry.canonical_name(tensor.name) : tensor.name;
+    if (name.empty()) continue;
+    if (!by_name.emplace(name, &tensor).second) problems.push_back("two tensors for " + name);
+  }
+  nn::ForEachParameter(network, [&](const std::string& path, nn::Parameter& parameter) {
+    const auto found = by_name.find(path);
+    if (found == by_name.end()) {
+      if (parameter.kind() != nn::Parameter::Kind::kCounter) missing.push_back(base::StrCat(path, parameter.shape()));
+      return;
+    }
+    const Tensor& tensor = found->second->tensor;
+    if (tensor.shape() == parameter.shape()) {
+      parameter.Assign(InComputeType(tensor, parameter, options));
+    } else {
+      problems.push_back(base::StrCat(path, " has shape ", tensor.shape(), ", expected ", parameter.shape()));
+    }
+    by_name.erase(found);
+  });
+  for (const auto& [name, tensor] : by_name) unknown.push_back(name);
+  if (!missing.empty()) problems.insert(problems.begin(), "missing " + Listed(missing));
+  if (!unknown.empty()) problems.push_back("not part of this model: " + Listed(unknown));
+  Require(problems.empty(), "[model] the weights in ", source, " do not fit the configuration: ", Listed(problems));
+}
+
+std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name, const LoadOptions& options) {
+  auto model = std::shared_ptr<LoadedModel>(new LoadedModel(base::Config::FromFile(folder + "/config.json")));
+  const models::Entry& entry = FindEntry(model->config_);
+  model->network_ = entry.create(model->config_);
+  model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
+  model->class_names_ = ReadClassNames(model->config_);
+  const std::vector<formats::NamedTensor> tensors = formats::ReadCheckpoint(folder);
+  AssignParameters(*model->network_, entry, tensors, base::PrintableUtf8(folder), options);
+
+  ModelInfo& info = model->info_;
+  info.name = name;
+  info.path = folder;
+  info.model_type = entry.model_type;
+  info.licence = CardLicence(folder);
+  info.input = model->preprocess_.ToString();
+  info.classes = static_cast<int64_t>(model->class_names_.size());
+  nn::ForEachParameter(*model->network_, [&](const std::string&, nn::Parameter& parameter) {
+    if (parameter.kind() == nn::Parameter::Kind::kTrained) info.parameters += parameter.shape().numel();
+    if (parameter.has_value()) info.memory_bytes += parameter.value().size_bytes();
+  });
+  if (model->network_->CanEncodeImages()) {
+    info.embedding_dim = model->network_->FeatureSize();
+    info.capabilities.emplace_back("embed_image");
+    if (info.classes > 0) info.capabilities.insert(info.capabilities.begin(), "classify");
+  }
+  base::ContentHasher hasher;
+  hasher.Add(model->config_.Text()).Add(info.input);
+  for (const formats::NamedTensor& tensor : tensors) {
+    const Tensor dense = tensor.tensor.Contiguous();
+    hasher.Add(tensor.name).Add(dense.shape().ToString()).Add({dense.raw(), static_cast<size_t>(dense.size_bytes())});
+  }
+  info.fingerprint = hasher.Hex();
+  return model;
+}
+
+Tensor LoadedModel::Prepare(std::span<const Image> images) const {
+  Require(!images.empty(), "[model] expected at least one picture");
+  const auto [height, width] = media::OutputSize(preprocess_, images[0].width, images[0].height);
+  for (const Image& image : images) {
+    const auto [other_height, other_width] = media::OutputSize(preprocess_, image.width, image.height);
+    Require(other_height == height && other_width == width, "[model] the preparation leaves pictures of ", width, "x", height, " and ", other_width, "x",
+            other_height, " px, which do not fit into one batch");
+  }
+  const auto batch = static_cast<int64_t>(images.size());
+  Tensor pixels = Tensor::Empty({batch, height, width, 3});
+  base::ParallelFor(batch, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) media::PreprocessInto(images[i], preprocess_, pixels, i);
+  });
+  return pixels;
+}
+
+std::vector<Analysis> LoadedModel::Analyze(std::span<const Image> images, int64_t top_k) const {
+  std::vector<Analysis> analyses;
+  size_t begin = 0;
+  while (begin < images.size()) {
+    const auto size_of = [&](size_t i) { return media::OutputSize(preprocess_, images[i].width, images[i].height); };
+    const media::PixelSize size = size_of(begin);
+    size_t end = begin + 1;
+    while (end < images.size() && end - begin < kBatch && size_of(end).height == size.height && size_of(end).width == size.width) ++end;
+    const models::ImageOutputs outputs = network_->EncodeImages(Prepare(images.subspan(begin, end - begin)));
+    const int64_t feature_size = outputs.features.dim(1);
+    for (size_t i = 0; i < end - begin; ++i) {
+      Analysis analysis;
+      analysis.embedding = Normalized(outputs.features.data<float>() + static_cast<int64_t>(i) * feature_size, feature_size);
+      if (top_k > 0 && outputs.logits.defined()) {
+        const int64_t classes = outputs.logits.dim(1);
+        analysis.labels = TopLabels(outputs.logits.data<float>() + static_cast<int64_t>(i) * classes, classes, top_k, class_names_);
+      }
+      analyses.push_back(std::move(analysis));
+    }
+    begin = end;
+  }
+  return analyses;
+}
+
+void LoadedModel::Save(const std::string& folder, DType dtype) const {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) Fail(ErrorCode::kIo, "[model] cannot create ", base::PrintableUtf8(folder), ": ", error.message());
+  std::vector<formats::NamedTensor> tensors;
+  nn::ForEachParameter(*network_, [&](const std::string& path, nn::Parameter& parameter) {
+    if (!parameter.has_value()) return;
+    // Vectors (norms, biases, statistics) stay f32: they are few, and a variance can leave the range of f16.
+    const bool is_matrix = parameter.shape().rank() >= 2;
+    const bool is_counter = parameter.kind() == nn::Parameter::Kind::kCounter;
+    tensors.push_back({path, is_counter ? parameter.value() : parameter.value().To(is_matrix ? dtype : DType::kF32)});
+  });
+  formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
+  for (const char* name : {"config.json", "preprocessor_config.json", "README.md"}) CopyIfThere(info_.path, folder, name);
+}
+
+}  // namespace fovea::runtime
+
+namespace fovea {
+
+Model Model::Load(const std::string& name_or_path) {
+  const std::string folder = runtime::ResolveModelFolder(name_or_path);
+  return Model(runtime::LoadedModel::Load(folder, name_or_path));
+}
+
+const ModelInfo& Model::info() const { return impl_->info(); }
+
+const std::vector<std::string>& Model::class_names() const { return impl_->class_names(); }
+
+std::vector<Analysis> Model::Analyze(std::span<const Image> images, const ClassifyOptions& options) const {
+  return impl_->Analyze(images, options.top_k);
+}
+
+std::vector<std::vector<Label>> Model::Classify(std::span<const Image> images, const ClassifyOptions& options) const {
+  if (info().classes == 0) Fail(ErrorCode::kUnimplemented, "[classify] the model ", info().name, " has no classes of its own");
+  Require(options.top_k >= 1, "[classify] expected top_k >= 1, got ", options.top_k);
+  std::vector<std::vector<Label>> labels;
+  for (Analysis& analysis : impl_->Analyze(images, options.top_k)) labels.push_back(std::move(analysis.labels));
+  return labels;
+}
+
+std::vector<std::vector<float>> Model::EmbedImages(std::span<const Image> images) const {
+  std::vector<std::vector<float>> embeddings;
+  for (Analysis& analysis : impl_->Analyze(images, 0)) embeddings.push_back(std::move(analysis.embedding));
+  return embeddings;
+}
+
+void Model::Save(const std::string& folder, const std::string& type) const {
+  const DType dtype = type == "f32" ? DType::kF32 : type == "bf16" ? DType::kBF16 : type == "f16" ? DType::kF16 : DType::kU8;
+  Require(dtype != DType::kU8, "[model] expected type f32, bf16 or f16, got \"", type, "\"");
+  impl_->Save(folder, dtype);
+}
+
+}  // namespace fovea

@@ -1,0 +1,59 @@
+// A network with its weights, its way of preparing pictures and its class names: what a model folder becomes.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "formats/named_tensor.h"
+#include "fovea/model.h"
+#include "media/preprocess.h"
+#include "nn/entry.h"
+
+namespace fovea::runtime {
+
+struct LoadOptions {
+  // Weights that layers read through packed copies may stay in the compact type of the file (f16, bf16): faster to load, half the memory. Training needs them in f32.
+  bool keeps_compact_weights = true;
+};
+
+class LoadedModel {
+ public:
+  // Reads `folder` (config.json, preprocessor_config.json, weights). `name`: what the user called it.
+  static std::shared_ptr<const LoadedModel> Load(const std::string& folder, const std::string& name, const LoadOptions& options = {});
+
+  const ModelInfo& info() const { return info_; }
+  const base::Config& config() const { return config_; }
+  const media::PreprocessSpec& preprocess() const { return preprocess_; }
+  const std::vector<std::string>& class_names() const { return class_names_; }
+  const models::Model& network() const { return *network_; }
+
+  // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves them of different sizes.
+  Tensor Prepare(std::span<const Image> images) const;
+
+  // Features and logits of pictures. Pictures that come out in one size run as one batch.
+  std::vector<Analysis> Analyze(std::span<const Image> images, int64_t top_k) const;
+
+  // See Model::Save.
+  void Save(const std::string& folder, DType dtype) const;
+
+ private:
+  explicit LoadedModel(base::Config config) : config_(std::move(config)) {}
+
+  base::Config config_;
+  media::PreprocessSpec preprocess_;
+  std::unique_ptr<models::Model> network_;
+  std::vector<std::string> class_names_;
+  ModelInfo info_;
+};
+
+// Gives every parameter of `network` its tensor. Strict: throws one kInvalidArgument that lists missing, unknown and misshapen tensors, naming `source`.
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors, const std::string& source,
+                      const LoadOptions& options = {});
+
+// The entry for config's model_type. Throws kUnimplemented listing the architectures there are.
+const models::Entry& FindEntry(const base::Config& config);
+
+}  // namespace fovea::runtime

@@ -1,0 +1,133 @@
+#include "runtime/loaded_model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/file.h"
+#include "formats/safetensors.h"
+#include "testing/testing.h"
+
+namespace fovea {
+namespace {
+
+// A folder with the tiny network of a golden file, prepared for 64x48 pictures.
+class ModelFolder : public ::testing::Test {
+ protected:
+  ModelFolder() {
+    const auto golden = formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_b0.safetensors"));
+    base::WriteTextFileAtomically(folder_.File("config.json"), golden.metadata().at("config"));
+    base::WriteTextFileAtomically(folder_.File("preprocessor_config.json"), R"({"do_resize": true, "size": {"height": 48, "width": 64}, "resample": 2,
+      "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
+    for (const auto& info : golden.tensors()) {
+      if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), golden.Get(info.name)});
+    }
+    formats::WriteSafetensors(folder_.File("model.safetensors"), weights_);
+  }
+
+  static Image Gradient(int64_t width, int64_t height, int shift) {
+    Image image = Image::Allocate(width, height);
+    for (int64_t y = 0; y < height; ++y) {
+      for (int64_t x = 0; x < width * 3; ++x) image.mutable_row(y)[x] = static_cast<uint8_t>(x * shift + y * 3);
+    }
+    return image;
+  }
+
+  static std::string ErrorOf(const std::string& model) {
+    try {
+      Model::Load(model);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "";
+  }
+
+  testing::TemporaryFolder folder_;
+  std::vector<formats::NamedTensor> weights_;
+};
+
+TEST_F(ModelFolder, ClassifiesAndEmbedsTheSameAloneAndInABatch) {
+  const Model model = Model::Load(folder_.path());
+  EXPECT_EQ(model.info().model_type, "efficientnet");
+  EXPECT_EQ(model.info().classes, 7);
+  EXPECT_EQ(model.info().embedding_dim, 128);
+  std::vector<Image> images;
+  for (int i = 0; i < 11; ++i) images.push_back(Gradient(30 + 7 * i, 50, i + 1));
+  const auto analyses = model.Analyze(images, {.top_k = 7});
+  ASSERT_EQ(analyses.size(), images.size());
+  for (size_t i = 0; i < images.size(); ++i) {
+    double sum = 0, norm = 0;
+    for (const Label& label : analyses[i].labels) sum += label.score;
+    for (const float value : analyses[i].embedding) norm += static_cast<double>(value) * value;
+    EXPECT_NEAR(sum, 1.0, 1e-5);
+    EXPECT_NEAR(norm, 1.0, 1e-5);
+    for (size_t k = 1; k < analyses[i].labels.size(); ++k) EXPECT_GE(analyses[i].labels[k - 1].score, analyses[i].labels[k].score);
+    const auto alone = model.Analyze(std::span(&images[i], 1), {.top_k = 7});
+    EXPECT_EQ(alone[0].labels[0].index, analyses[i].labels[0].index);
+    EXPECT_NEAR(alone[0].labels[0].score, analyses[i].labels[0].score, 1e-5);
+  }
+  EXPECT_TRUE(model.Analyze(std::span(images).first(1), {.top_k = 0})[0].labels.empty());
+  EXPECT_THROW(model.Classify(images, {.top_k = 0}), Error);
+}
+
+TEST_F(ModelFolder, FingerprintFollowsWeightsConfigurationAndPreparation) {
+  const std::string before = Model::Load(folder_.path()).info().fingerprint;
+  EXPECT_EQ(Model::Load(folder_.path()).info().fingerprint, before);
+  const std::string path = folder_.File("preprocessor_config.json"), text = base::ReadTextFile(path);
+  std::string changed = text;
+  changed.replace(changed.find("\"resample\": 2"), 13, "\"resample\": 3");
+  base::WriteTextFileAtomically(path, changed);
+  EXPECT_NE(Model::Load(folder_.path()).info().fingerprint, before);
+  base::WriteTextFileAtomically(path, text);
+  weights_[0].tensor = weights_[0].tensor.Clone();
+  weights_[0].tensor.mutable_data<float>()[0] += 1;
+  formats::WriteSafetensors(folder_.File("model.safetensors"), weights_);
+  EXPECT_NE(Model::Load(folder_.path()).info().fingerprint, before);
+}
+
+TEST_F(ModelFolder, SavedAsF16LoadsAgainAndAnswersAlike) {
+  const Model model = Model::Load(folder_.path());
+  const testing::TemporaryFolder copy;
+  model.Save(copy.File("half"), "f16");
+  const Model half = Model::Load(copy.File("half"));
+  EXPECT_LT(std::filesystem::file_size(copy.File("half/model.safetensors")), std::filesystem::file_size(folder_.File("model.safetensors")) * 2 / 3);
+  const Image image = Gradient(64, 48, 5);
+  const auto exact = model.EmbedImages(std::span(&image, 1))[0], rounded = half.EmbedImages(std::span(&image, 1))[0];
+  double cosine = 0;
+  for (size_t i = 0; i < exact.size(); ++i) cosine += static_cast<double>(exact[i]) * rounded[i];
+  EXPECT_GT(cosine, 0.9999);
+  EXPECT_THROW(model.Save(copy.File("other"), "int3"), Error);
+}
+
+TEST_F(ModelFolder, RefusalsNameTheCause) {
+  EXPECT_NE(ErrorOf("no-such-model").find("no-such-model"), std::string::npos);
+  EXPECT_NE(ErrorOf("../escape/none").find("none"), std::string::npos);
+  const std::string config = base::ReadTextFile(folder_.File("config.json"));
+  base::WriteTextFileAtomically(folder_.File("config.json"), R"({"model_type": "sorcery"})");
+  EXPECT_NE(ErrorOf(folder_.path()).find("sorcery"), std::string::npos);
+  EXPECT_NE(ErrorOf(folder_.path()).find("efficientnet"), std::string::npos);  // what there is
+  base::WriteTextFileAtomically(folder_.File("config.json"), "{\"model_type\":");
+  EXPECT_NE(ErrorOf(folder_.path()).find("config.json"), std::string::npos);
+  base::WriteTextFileAtomically(folder_.File("config.json"), config);
+  base::WriteTextFileAtomically(folder_.File("model.safetensors"), "short");
+  EXPECT_NE(ErrorOf(folder_.path()).find("model.safetensors"), std::string::npos);
+  std::filesystem::remove(folder_.File("model.safetensors"));
+  EXPECT_NE(ErrorOf(folder_.path()), "");
+}
+
+TEST_F(ModelFolder, NamesAreFoundOnTheSearchPath) {
+  const testing::TemporaryFolder models;
+  std::filesystem::copy(folder_.path(), models.File("tiny-one"), std::filesystem::copy_options::recursive);
+  base::WriteTextFileAtomically(models.File("tiny-one/README.md"), "---\nlicense: apache-2.0\n---\n# Tiny\n");
+  ::setenv("FOVEA_MODELS", models.path().c_str(), 1);
+  EXPECT_EQ(Model::Load("tiny-one").info().licence, "apache-2.0");
+  bool is_listed = false;
+  for (const ModelListing& listing : ListModels()) is_listed = is_listed || listing.name == "tiny-one";
+  EXPECT_TRUE(is_listed);
+  ::unsetenv("FOVEA_MODELS");
+}
+
+}  // namespace
+}  // namespace fovea

@@ -1,0 +1,124 @@
+#include "runtime/model_folder.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "fovea/model.h"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsModelFolder(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::is_regular_file(folder / "config.json", ignored);
+}
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+}  // namespace
+
+std::string DefaultModelName() { return "efficientnet-lite2"; }
+
+const char* Version() { return FOVEA_VERSION; }
+
+std::vector<std::string> ModelSearchPath() {
+  std::vector<std::string> folders;
+  for (const std::string& folder : base::Split(Environment("FOVEA_MODELS"), ':')) {
+    if (!folder.empty()) folders.push_back(folder);
+  }
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (!error) {
+    // Installed as bin/fovea beside share/; built as build/<kind>/fovea (tests one deeper) inside the source tree.
+    for (const char* relative : {"models", "../share/fovea/models", "../../models", "../../../models"}) {
+      folders.push_back((program.parent_path() / relative).lexically_normal().string());
+    }
+  }
+  const std::string home = Environment("HOME"), data = Environment("XDG_DATA_HOME");
+  if (!data.empty()) {
+    folders.push_back(data + "/fovea/models");
+  } else if (!home.empty()) {
+    folders.push_back(home + "/.local/share/fovea/models");
+  }
+  folders.emplace_back("/usr/local/share/fovea/models");
+  folders.emplace_back("/usr/share/fovea/models");
+  return folders;
+}
+
+std::vector<ModelListing> ListModels() {
+  std::vector<ModelListing> models;
+  for (const std::string& folder : ModelSearchPath()) {
+    std::error_code ignored;
+    for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
+      const std::string name = it->path().filename().string(), path = it->path().string();
+      const bool is_known = std::any_of(models.begin(), models.end(), [&](const ModelListing& m) { return m.name == name; });
+      if (is_known || !IsModelFolder(it->path())) continue;
+      std::string model_type;
+      try {
+        model_type = base::Config::FromFile(path + "/config.json").Get<std::string>("model_type", "");
+      } catch (const Error&) {
+        model_type = "unreadable";
+      }
+      models.push_back({name, path, model_type, runtime::CardLicence(path), runtime::FolderSizeBytes(path)});
+    }
+  }
+  std::sort(models.begin(), models.end(), [](const ModelListing& a, const ModelListing& b) { return a.name < b.name; });
+  return models;
+}
+
+namespace runtime {
+
+std::string ResolveModelFolder(const std::string& name_or_path) {
+  Require(!name_or_path.empty(), "[model] expected a name or a folder, got \"\"");
+  std::error_code ignored;
+  if (fs::is_directory(name_or_path, ignored)) {
+    if (IsModelFolder(name_or_path)) return name_or_path;
+    Fail(ErrorCode::kNotFound, "[model] folder ", base::PrintableUtf8(name_or_path), " has no config.json");
+  }
+  if (name_or_path.find('/') == std::string::npos && name_or_path[0] != '.') {
+    for (const std::string& folder : ModelSearchPath()) {
+      if (IsModelFolder(fs::path(folder) / name_or_path)) return (fs::path(folder) / name_or_path).string();
+    }
+  }
+  Fail(ErrorCode::kNotFound, "[model] no model \"", base::PrintableUtf8(name_or_path), "\": neither a folder nor a name in ", base::Join(ModelSearchPath()),
+       "; hint: `fovea models` lists what is there");
+}
+
+std::string CardLicence(const std::string& folder) {
+  std::string card;
+  try {
+    card = base::ReadTextFile(folder + "/README.md", 1 << 20);
+  } catch (const Error&) {
+    return "";
+  }
+  const std::vector<std::string> lines = base::Split(card, '\n');
+  if (lines[0] != "---") return "";
+  for (size_t i = 1; i < lines.size() && lines[i] != "---"; ++i) {
+    for (const std::string_view key : {"license:", "licence:"}) {
+      if (!lines[i].starts_with(key)) continue;
+      const size_t begin = lines[i].find_first_not_of(" \t", key.size());
+      return begin == std::string::npos ? "" : base::PrintableUtf8(lines[i].substr(begin));
+    }
+  }
+  return "";
+}
+
+int64_t FolderSizeBytes(const std::string& folder) {
+  int64_t total = 0;
+  std::error_code ignored;
+  for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
+    if (it->is_regular_file(ignored)) total += static_cast<int64_t>(it->file_size(ignored));
+  }
+  return total;
+}
+
+}  // namespace runtime
+}  // namespace fovea

@@ -1,0 +1,19 @@
+// Where models lie on disk: the search path of names, and what a folder holds.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+
+namespace fovea::runtime {
+
+// The folder for a path or a name (see ModelSearchPath in fovea/model.h). Throws kNotFound listing where it looked.
+std::string ResolveModelFolder(const std::string& name_or_path);
+
+// The licence that the model card (README.md) states in its front matter, "" when there is none.
+std::string CardLicence(const std::string& folder);
+
+// Size of all regular files directly in `folder`; bytes.
+int64_t FolderSizeBytes(const std::string& folder);
+
+}  // namespace fovea::runtime
