@@ -7,7 +7,7 @@
 
 #include "fovea/error.h"
 #include "ops/shape.h"
-#include "testing/golden_cases.h"
+#include "testing/golden.h"
 #include "testing/testing.h"
 
 namespace fovea {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fovea/error.h"
-#include "testing/golden_cases.h"
+#include "testing/golden.h"
 #include "testing/testing.h"
 
 namespace fovea {
