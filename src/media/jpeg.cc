@@ -61,6 +61,12 @@ void CountScans(j_common_ptr info) {
   }
 }
 
+// Frees what libjpeg allocated, also when the constructor of Reader throws.
+struct Decompressor : jpeg_decompress_struct {
+  Decompressor() : jpeg_decompress_struct{} {}
+  ~Decompressor() { jpeg_destroy_decompress(this); }
+};
+
 class Reader {
  public:
   explicit Reader(const Source& source) : source_(source) {
@@ -77,7 +83,6 @@ class Reader {
     progress_.progress_monitor = CountScans;
     if (!ReadHeader()) FailDamaged(source, "damaged JPEG: ", error_.message);
   }
-  ~Reader() { jpeg_destroy_decompress(&info_); }
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
@@ -146,7 +151,7 @@ class Reader {
   }
 
   const Source& source_;
-  jpeg_decompress_struct info_{};
+  Decompressor info_;
   jpeg_source_mgr input_{};
   jpeg_progress_mgr progress_{};
   ErrorState error_{};
