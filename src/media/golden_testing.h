@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "media/codec.h"
-#include "testing/testing.h"
 
 namespace fovea::media {
 
@@ -43,8 +42,8 @@ struct GoldenRecord {
   }
 };
 
-inline std::vector<GoldenRecord> ReadGolden(const std::string& file) {
-  const std::vector<uint8_t> bytes = base::ReadFile(testing::SourcePath("tests/golden/media/" + file), 64 << 20);
+inline std::vector<GoldenRecord> ReadGolden(const std::string& path) {
+  const std::vector<uint8_t> bytes = base::ReadFile(path, 64 << 20);
   std::vector<GoldenRecord> records;
   for (size_t at = 0; at < bytes.size();) {
     GoldenRecord record;

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "media/golden_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::media {
 namespace {
@@ -42,7 +43,7 @@ int ToleranceOf(const std::string& name) { return EndsWith(name, ".avif") ? 14 :
 
 TEST(Image, PixelsEqualPillow) {
   int compared = 0;
-  for (const GoldenRecord& record : ReadGolden("decode.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"))) {
     SCOPED_TRACE(record.name);
     Image image;
     try {
@@ -106,7 +107,7 @@ TEST(Image, AlphaAndDepthAreReported) {
 }
 
 TEST(Image, TruncatedFilesAreRefused) {
-  for (const GoldenRecord& record : ReadGolden("decode.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"))) {
     // What is cut off here is not the picture: bytes after it, or later frames and pages.
     if (record.name == "trailing_bytes.jpg" || record.name.starts_with("animated") || record.name.ends_with(".tif"))
       continue;
@@ -176,7 +177,7 @@ TEST(Image, PixelBudgetIsCheckedFromTheHeader) {
   }
   const std::vector<uint8_t> all = ImageBytes("rgb.png");
   EXPECT_EQ(DecodeImage(all, "just fits", {.max_pixels = 21 * 14}).width, 21);
-  for (const GoldenRecord& record : ReadGolden("decode.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"))) {
     if (record.numbers[0] * record.numbers[1] == 1) continue;
     SCOPED_TRACE(record.name);
     const std::vector<uint8_t> bytes = ImageBytes(record.name);
@@ -209,7 +210,7 @@ TEST(Image, ForeignContentIsNamed) {
 TEST(Image, DecodesInParallel) {
   std::vector<std::thread> threads;
   std::vector<int> differences(4, 0);
-  const std::vector<GoldenRecord> records = ReadGolden("decode.bin");
+  const std::vector<GoldenRecord> records = ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"));
   for (size_t t = 0; t < differences.size(); ++t) {
     threads.emplace_back([&, t] {
       for (const GoldenRecord& record : records) {

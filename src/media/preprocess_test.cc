@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "media/golden_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::media {
 namespace {
@@ -19,7 +20,7 @@ TEST(Preprocess, EqualsTransformers) {
   const auto configs =
       nlohmann::json::parse(base::ReadTextFile(testing::SourcePath("tests/golden/media/preprocess.json")));
   int compared = 0;
-  for (const GoldenRecord& record : ReadGolden("preprocess.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/preprocess.bin"))) {
     SCOPED_TRACE(record.name);
     const std::vector<std::string> words = Words(record.name);
     const PreprocessSpec spec = SpecOf(configs.at(words[0]).dump());

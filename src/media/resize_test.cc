@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "media/golden_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::media {
 namespace {
@@ -36,7 +37,7 @@ int LargestDifference(const Image& a, const uint8_t* b) {
 
 TEST(Resize, EqualsPillow) {
   int compared = 0;
-  for (const GoldenRecord& record : ReadGolden("resize.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/resize.bin"))) {
     SCOPED_TRACE(record.name);
     const Case c = CaseOf(record.name);
     const Image resized = Resize(c.image, c.options);
