@@ -2,7 +2,8 @@
 """Writes PyTorch's results and gradients for attention, matrix products and linear layers to tests/golden/ops/.
 
 Run with a Python that has torch: python tools/dump_attention_golden.py. The values in the repository come from torch 2.13.0 (CPU, float32).
-Every case holds its inputs (drawn here, rounded to 4 decimals), the output y, and the gradients of sum(y * w) for a stored w.
+Every case holds attributes, inputs (drawn here, rounded to 4 decimals), and as outputs y, a random dy, and d<input> for each floating-point input: the format of
+tools/dump_ops_golden.py, read by src/testing/golden.h.
 """
 import json
 import pathlib
@@ -18,20 +19,19 @@ def draw(generator, *shape, scale=1.0):
 
 
 def stored(tensor):
-    values = [round(float(v), 7) if abs(float(v)) != float("inf") else ("-inf" if v < 0 else "inf") for v in tensor.flatten()]
-    return {"shape": list(tensor.shape), "values": values}
+    values = tensor.flatten().tolist()
+    return {"shape": list(tensor.shape), "values": [round(v, 7) for v in values] if tensor.is_floating_point() else [int(v) for v in values]}
 
 
-def finish(name, inputs, function, generator, extra=None):
-    """Runs `function` on leaves, and its gradients for a random weight of the output."""
+def finish(inputs, function, generator, attributes):
+    """Runs `function` on leaves, and its gradients for a random dy."""
     leaves = {key: value.clone().requires_grad_(value.is_floating_point()) for key, value in inputs.items()}
     y = function(**leaves)
-    w = draw(generator, *y.shape)
-    y.backward(w)
-    case = {"name": name, **(extra or {}), "inputs": {key: stored(value) for key, value in inputs.items()}}
-    case["y"], case["w"] = stored(y.detach()), stored(w)
-    case["gradients"] = {key: stored(value.grad) for key, value in leaves.items() if value.grad is not None}
-    return case
+    dy = draw(generator, *y.shape)
+    y.backward(dy)
+    outputs = {"y": stored(y.detach()), "dy": stored(dy)}
+    outputs.update({"d" + key: stored(value.grad) for key, value in leaves.items() if value.grad is not None})
+    return {"attributes": attributes, "inputs": {key: stored(value) for key, value in inputs.items()}, "outputs": outputs}
 
 
 def attention_case(name, heads=2, key_heads=None, queries=5, keys=5, size=4, causal=False, bias=None, mask=False, scale=None, seed=0):
@@ -40,22 +40,22 @@ def attention_case(name, heads=2, key_heads=None, queries=5, keys=5, size=4, cau
     inputs = {"q": draw(generator, 2, heads, queries, size), "k": draw(generator, 2, key_heads, keys, size), "v": draw(generator, 2, key_heads, keys, size)}
     if bias is not None:
         inputs["bias"] = draw(generator, *bias)
-    key_mask = torch.rand(2, keys, generator=generator) < 0.7 if mask else None
     if mask:
-        key_mask[:, 0] = True
+        inputs["key_mask"] = torch.rand(2, keys, generator=generator) < 0.7
+        inputs["key_mask"][:, 0] = True
     visible = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries) if causal else torch.ones(queries, keys, dtype=torch.bool)
     visible = visible[None, None].expand(2, heads, queries, keys)
     if mask:
-        visible = visible & key_mask[:, None, None, :]
+        visible = visible & inputs["key_mask"][:, None, None, :]
 
-    def run(q, k, v, bias=None):
+    def run(q, k, v, bias=None, key_mask=None):
         added = torch.zeros(2, heads, queries, keys).masked_fill(~visible, float("-inf"))
         if bias is not None:
             added = added + bias
         return F.scaled_dot_product_attention(q, k, v, attn_mask=added, scale=scale, enable_gqa=key_heads != heads)
 
-    extra = {"is_causal": causal, "scale": scale, "key_mask": key_mask.int().tolist() if mask else None}
-    return finish(name, inputs, run, generator, extra)
+    attributes = {"name": name, "is_causal": causal} | ({"scale": scale} if scale else {})
+    return finish(inputs, run, generator, attributes)
 
 
 def attention_cases():
@@ -81,7 +81,7 @@ def matmul_case(name, a, b, transpose_a=False, transpose_b=False, seed=0):
     def run(a, b):
         return (a.mT if transpose_a else a) @ (b.mT if transpose_b else b)
 
-    return finish(name, inputs, run, generator, {"transpose_a": transpose_a, "transpose_b": transpose_b})
+    return finish(inputs, run, generator, {"name": name, "transpose_a": transpose_a, "transpose_b": transpose_b})
 
 
 def matmul_cases():
@@ -115,10 +115,10 @@ def linear_cases():
     for seed, (act, function) in enumerate(ACTIVATIONS.items()):
         generator = torch.Generator().manual_seed(seed)
         inputs = {"x": draw(generator, 2, 3, 5), "weight": draw(generator, 4, 5), "bias": draw(generator, 4)}
-        cases.append(finish(act, inputs, lambda x, weight, bias: function(F.linear(x, weight, bias)), generator, {"act": act}))
+        cases.append(finish(inputs, lambda x, weight, bias: function(F.linear(x, weight, bias)), generator, {"act": act}))
     generator = torch.Generator().manual_seed(99)
     inputs = {"x": draw(generator, 7), "weight": draw(generator, 3, 7)}
-    cases.append(finish("no bias", inputs, lambda x, weight: F.linear(x, weight), generator, {"act": "linear"}))
+    cases.append(finish(inputs, lambda x, weight: F.linear(x, weight), generator, {"act": "linear"}))
     return cases
 
 

@@ -11,7 +11,7 @@ Tensors, rows in the order of `pictures`:
     top5.score       [N,5] f32      their softmax probabilities
     f32.logits       [N,1000] f32   with the weights as published
     f32.features     [N,1280] f32   pooled features, not normalised
-    f16.logits, f16.features        the same with weights (and batch norm statistics) rounded to f16, as the bundle stores them.
+    f16.logits, f16.features        the same with matrices and kernels rounded to f16, as the bundle stores them.
                                     Rounding alone moves logits by up to 0.03: compare the bundle with these, the .pth with the others
     pixels.<name>    [260,260,3] u8 input before (pixel - 127) / 128, for the pictures in `full_pictures`
     pixels.centre    [N,32,32,3] u8 the middle of each input: rows and columns 114..145

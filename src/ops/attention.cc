@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 #include "kernels/attention/attention.h"
-#include "ops/shape.h"
+#include "ops/checks.h"
+#include "ops/reduce.h"
 #include "tensor/tape.h"
 
 namespace fovea {
@@ -24,9 +25,8 @@ void CheckOperands(const Tensor& q, const Tensor& k, const Tensor& v) {
           " and ", v.shape());
   Require(K > 0 && H % K == 0, "[attention] expected a number of query heads that is a multiple of the key heads, got ",
           H, " and ", K);
-  Require((q.dtype() == DType::kF32 || q.dtype() == DType::kBF16) && k.dtype() == q.dtype() && v.dtype() == q.dtype(),
-          "[attention] expected q, k and v of one type, f32 or bf16, got ", q.dtype(), ", ", k.dtype(), " and ",
-          v.dtype());
+  ops::RequireSameFloat(q, k, kWho);
+  ops::RequireSameFloat(q, v, kWho);
 }
 
 kernels::AttentionOptions CheckedOptions(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
@@ -35,8 +35,7 @@ kernels::AttentionOptions CheckedOptions(const Tensor& q, const Tensor& k, const
   checked.is_causal = options.is_causal;
   if (options.bias.defined()) {
     const Shape scores = {q.dim(0), q.dim(1), q.dim(2), k.dim(2)};
-    Require(options.bias.dtype() == DType::kF32 || options.bias.dtype() == DType::kBF16,
-            "[attention] expected a bias of type f32 or bf16, got ", options.bias.dtype());
+    ops::RequireFloat(options.bias, kWho);
     Require(BroadcastShapes(options.bias.shape(), scores, kWho) == scores,
             "[attention] expected a bias that broadcasts to ", scores, ", got shape ", options.bias.shape());
     checked.bias = options.bias.To(DType::kF32).Expanded(scores);
@@ -65,7 +64,7 @@ InputGradients AttentionVjp(const Saved& saved, const Tensor& dy, const Needs& n
   if (needs[2]) gradients.dv = Tensor::Empty(saved.v.shape(), saved.v.dtype());
   if (needs[3]) gradients.dbias = Tensor::Empty({saved.q.dim(0), saved.q.dim(1), saved.q.dim(2), saved.k.dim(2)});
   kernels::AttentionBackward(saved.q, saved.k, saved.v, saved.options, saved.y, saved.logsumexp, dy, gradients);
-  const Tensor dbias = needs[3] ? ReduceToShape(gradients.dbias, saved.bias_shape).To(saved.bias_dtype) : Tensor();
+  const Tensor dbias = needs[3] ? SumTo(gradients.dbias, saved.bias_shape).To(saved.bias_dtype) : Tensor();
   return {gradients.dq, gradients.dk, gradients.dv, dbias};
 }
 

@@ -7,7 +7,7 @@
 
 #include "fovea/error.h"
 #include "ops/shape.h"
-#include "testing/golden_cases.h"
+#include "testing/golden.h"
 #include "testing/testing.h"
 
 namespace fovea {
@@ -17,24 +17,14 @@ using testing::ExpectClose;
 using testing::RandomNormal;
 
 TEST(AttentionOp, MatchesPyTorch) {
-  for (const auto& stored : testing::GoldenCases("attention")) {
-    AttentionOptions options{.is_causal = stored["is_causal"].get<bool>()};
-    if (!stored["scale"].is_null()) options.scale = stored["scale"].get<float>();
-    if (!stored["key_mask"].is_null()) {
-      const auto rows = stored["key_mask"].get<std::vector<std::vector<int>>>();
-      options.key_mask =
-          Tensor::Empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows[0].size())}, DType::kBool);
-      bool* to = options.key_mask.mutable_data<bool>();
-      for (const auto& row : rows) {
-        for (const int value : row) *to++ = value != 0;
-      }
-    }
-    const auto f = [&](const std::vector<Tensor>& in) {
-      options.bias = in[3];
-      return ScaledDotProductAttention(in[0], in[1], in[2], options);
-    };
-    testing::ExpectMatchesGolden(stored, {"q", "k", "v", "bias"}, f, 5e-6f);
-  }
+  testing::ExpectGolden("attention", 5e-6f, 0.1f,
+                        [](const nlohmann::json& attributes, const testing::NamedTensors& in) {
+                          AttentionOptions options{.is_causal = attributes["is_causal"].get<bool>()};
+                          if (attributes.contains("scale")) options.scale = attributes["scale"].get<float>();
+                          if (in.contains("bias")) options.bias = in.at("bias");
+                          if (in.contains("key_mask")) options.key_mask = in.at("key_mask").To(DType::kBool);
+                          return ScaledDotProductAttention(in.at("q"), in.at("k"), in.at("v"), options);
+                        });
 }
 
 TEST(AttentionOp, Gradients) {

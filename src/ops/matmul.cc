@@ -5,15 +5,12 @@
 #include <vector>
 
 #include "base/error.h"
-#include "ops/shape.h"
+#include "ops/checks.h"
+#include "ops/reduce.h"
 #include "tensor/tape.h"
 
 namespace fovea {
 namespace {
-
-using kernels::Act;
-
-bool IsFloating(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16; }
 
 Tensor SwapLastTwo(const Tensor& x) {
   std::vector<int> order(x.rank());
@@ -55,7 +52,7 @@ InputGradients MatMulVjp(const Tensor& a, const Tensor& b, const MatMulOptions& 
   InputGradients gradients(2);
   if (needs[0]) {
     const Tensor da = ta ? Product(b, tb, dy, true) : Product(dy, false, b, !tb);
-    gradients[0] = ReduceToShape(da, a.shape());
+    gradients[0] = SumTo(da, a.shape());
   }
   if (needs[1]) {
     const bool is_shared = b.numel() == b.dim(-1) * b.dim(-2) && Leading(a.shape()) == Leading(dy.shape());
@@ -63,7 +60,7 @@ InputGradients MatMulVjp(const Tensor& a, const Tensor& b, const MatMulOptions& 
       gradients[1] = SharedMatrixGradient(a, b, tb, dy);
     } else {
       const Tensor db = tb ? Product(dy, true, a, ta) : Product(a, !ta, dy, false);
-      gradients[1] = ReduceToShape(db, b.shape());
+      gradients[1] = SumTo(db, b.shape());
     }
   }
   return gradients;
@@ -75,9 +72,9 @@ InputGradients LinearVjp(const Tensor& x, const Tensor& weight, const Tensor& bi
   const int64_t rows = x.numel() / std::max<int64_t>(1, in_features);
   const Tensor dz_rows = dz.View({rows, out_features});  // dz [M,O]
   InputGradients gradients(3);
-  if (needs[0]) gradients[0] = Product(dz_rows, false, weight, false).View(x.shape());                 // dx [...,I]
-  if (needs[1]) gradients[1] = Product(dz_rows, true, x.View({rows, in_features}), false);             // dweight [O,I]
-  if (needs[2]) gradients[2] = ReduceToShape(dz_rows.To(DType::kF32), bias.shape()).To(bias.dtype());  // dbias [O]
+  if (needs[0]) gradients[0] = Product(dz_rows, false, weight, false).View(x.shape());         // dx [...,I]
+  if (needs[1]) gradients[1] = Product(dz_rows, true, x.View({rows, in_features}), false);     // dweight [O,I]
+  if (needs[2]) gradients[2] = SumTo(dz_rows.To(DType::kF32), bias.shape()).To(bias.dtype());  // dbias [O]
   return gradients;
 }
 
@@ -92,10 +89,12 @@ template <typename Multiply>
 Tensor LinearWith(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, const Multiply& multiply) {
   Require(weight.rank() == 2 && x.rank() >= 1 && x.shape()[x.rank() - 1] == weight.shape()[1] && weight.dim(1) > 0,
           "[linear] expected x [...,I] and weight [O,I], got shapes ", x.shape(), " and ", weight.shape());
-  Require(x.dtype() == weight.dtype() && IsFloating(x.dtype()),
-          "[linear] expected x and weight of one type, f32 or bf16, got ", x.dtype(), " and ", weight.dtype());
-  Require(!bias.defined() || (bias.shape() == Shape{weight.dim(0)} && IsFloating(bias.dtype())),
-          "[linear] expected a bias of shape [", weight.dim(0), "], got ", bias.dtype(), bias.shape());
+  ops::RequireSameFloat(x, weight, "linear");
+  if (bias.defined()) {
+    ops::RequireFloat(bias, "linear");
+    Require(bias.shape() == Shape{weight.dim(0)}, "[linear] expected a bias of shape [", weight.dim(0), "], got ",
+            bias.shape());
+  }
   const Tensor dense = x.Contiguous();
   const Tensor rows = dense.View({x.numel() / weight.dim(1), weight.dim(1)});
   const Shape shape = x.shape().With(x.rank() - 1, weight.dim(0));
@@ -125,8 +124,7 @@ Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options) {
   Require(a.dim(options.transpose_a ? -2 : -1) == b.dim(options.transpose_b ? -1 : -2),
           "[matmul] expected equal inner sizes, got shapes ", a.shape(), options.transpose_a ? " (transposed)" : "",
           " and ", b.shape(), options.transpose_b ? " (transposed)" : "");
-  Require(a.dtype() == b.dtype() && IsFloating(a.dtype()), "[matmul] expected operands of one type, f32 or bf16, got ",
-          a.dtype(), " and ", b.dtype());
+  ops::RequireSameFloat(a, b, "matmul");
   return Record({&a, &b}, Product(a, options.transpose_a, b, options.transpose_b),
                 [a, b, options](const Tensor& dy, const Needs& needs) { return MatMulVjp(a, b, options, dy, needs); });
 }

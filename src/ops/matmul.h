@@ -2,8 +2,8 @@
 // in f32.
 #pragma once
 
-#include "kernels/activation/activation.h"
 #include "kernels/matmul/matmul.h"
+#include "ops/activation.h"
 #include "tensor/tensor.h"
 
 namespace fovea {
@@ -21,11 +21,9 @@ Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options = {
 // act(x [...,I] weight [O,I]^T + bias [O]) -> [...,O]. The weight is in PyTorch's order; `bias` may be undefined, or
 // f32 beside a bf16 x. Bias and activation are fused into the product unless the tape records. Throws kInvalidArgument
 // when sizes or types do not fit.
-Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-              kernels::Act act = kernels::Act::kIdentity);
+Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, Act act = Act::kIdentity);
 
 // The same with a weight packed once for this CPU (inference: the weight must not change afterwards).
-Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias = {},
-              kernels::Act act = kernels::Act::kIdentity);
+Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias = {}, Act act = Act::kIdentity);
 
 }  // namespace fovea

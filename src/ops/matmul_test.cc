@@ -3,37 +3,35 @@
 #include <gtest/gtest.h>
 
 #include "fovea/error.h"
-#include "testing/golden_cases.h"
+#include "testing/golden.h"
 #include "testing/testing.h"
 
 namespace fovea {
 namespace {
 
-using kernels::Act;
 using testing::ExpectClose;
 using testing::ExpectGradientsMatch;
 using testing::RandomNormal;
 
 TEST(MatMulOp, MatchesPyTorch) {
-  for (const auto& stored : testing::GoldenCases("matmul")) {
-    const MatMulOptions options{.transpose_a = stored["transpose_a"].get<bool>(),
-                                .transpose_b = stored["transpose_b"].get<bool>()};
-    testing::ExpectMatchesGolden(
-        stored, {"a", "b"}, [&](const std::vector<Tensor>& in) { return MatMul(in[0], in[1], options); }, 2e-6f);
-  }
+  testing::ExpectGolden("matmul", 2e-6f, 0.1f, [](const nlohmann::json& attributes, const testing::NamedTensors& in) {
+    return MatMul(
+        in.at("a"), in.at("b"),
+        {.transpose_a = attributes["transpose_a"].get<bool>(), .transpose_b = attributes["transpose_b"].get<bool>()});
+  });
 }
 
 TEST(LinearOp, MatchesPyTorch) {
-  for (const auto& stored : testing::GoldenCases("linear")) {
-    const Act act = kernels::ActFromName(stored["act"].get<std::string>(), "test");
-    testing::ExpectMatchesGolden(
-        stored, {"x", "weight", "bias"},
-        [&](const std::vector<Tensor>& in) { return Linear(in[0], in[1], in[2], act); }, 3e-6f);
-    const auto packed = [&](const std::vector<Tensor>& in) {
-      return Linear(in[0], kernels::PackedLinear(in[1]), in[2], act);
-    };
-    testing::ExpectMatchesGolden(stored, {"x", "weight", "bias"}, packed, 3e-6f);
-  }
+  testing::ExpectGolden("linear", 3e-6f, 0.1f, [](const nlohmann::json& attributes, const testing::NamedTensors& in) {
+    const Act act = kernels::ActFromName(attributes["act"].get<std::string>(), "test");
+    const Tensor &x = in.at("x"), &weight = in.at("weight"), bias = in.contains("bias") ? in.at("bias") : Tensor();
+    const Tensor recorded = Linear(x, weight, bias, act);
+    const float tolerance = x.dtype() == DType::kF32 ? 3e-6f : 0.1f;
+    ExpectClose(Linear(x, kernels::PackedLinear(weight), bias, act), recorded, tolerance, "packed");
+    const Tape::Pause pause;
+    ExpectClose(Linear(x, weight, bias, act), recorded, tolerance, "fused");
+    return recorded;
+  });
 }
 
 TEST(MatMulOp, Gradients) {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "kernels/embedding/embedding.h"
+#include "ops/reduce.h"
 #include "tensor/tape.h"
 
 namespace fovea {
@@ -70,28 +71,6 @@ void CheckIndex(const Tensor& index, int64_t size, const char* who) {
   }
 }
 
-// Sums [outer, size, inner] f32 over its middle. In double: a batch may hold a million terms.
-Tensor SumAxis(const Tensor& x, int axis) {
-  constexpr int64_t kWidth = 64;
-  const Around a(x.shape(), axis);
-  Tensor y = Tensor::Empty(x.shape().With(axis, 1));
-  const int64_t blocks = (a.inner + kWidth - 1) / kWidth;
-  const int64_t grain = std::max<int64_t>(1, (1 << 15) / std::max<int64_t>(1, a.size * std::min(kWidth, a.inner)));
-  base::ParallelFor(a.outer * blocks, grain, [&](int64_t first, int64_t last) {
-    for (int64_t task = first; task < last; ++task) {
-      const int64_t outer = task / blocks, begin = task % blocks * kWidth, width = std::min(kWidth, a.inner - begin);
-      const float* from = x.data<float>() + outer * a.size * a.inner + begin;
-      double sums[kWidth] = {};
-      for (int64_t i = 0; i < a.size; ++i) {
-        for (int64_t j = 0; j < width; ++j) sums[j] += from[i * a.inner + j];
-      }
-      for (int64_t j = 0; j < width; ++j)
-        y.mutable_data<float>()[outer * a.inner + begin + j] = static_cast<float>(sums[j]);
-    }
-  });
-  return y;
-}
-
 }  // namespace
 
 Tensor Reshape(const Tensor& x, std::initializer_list<int64_t> sizes) {
@@ -143,7 +122,7 @@ Tensor Unsqueeze(const Tensor& x, int axis) {
 Tensor Expand(const Tensor& x, const Shape& shape) {
   const Shape from = x.shape();
   return Record({&x}, x.Expanded(shape),
-                [from](const Tensor& dy, const Needs&) { return InputGradients{ReduceToShape(dy, from)}; });
+                [from](const Tensor& dy, const Needs&) { return InputGradients{SumTo(dy, from)}; });
 }
 
 Tensor Slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
@@ -258,18 +237,6 @@ Tensor Pad(const Tensor& x, const PadOptions& options) {
   CopyInto(y, at, begin, x);
   return Record({&x}, y,
                 [at, begin, end](const Tensor& dy, const Needs&) { return InputGradients{dy.Sliced(at, begin, end)}; });
-}
-
-Tensor ReduceToShape(const Tensor& x, const Shape& shape) {
-  if (x.shape() == shape) return x;
-  FOVEA_DCHECK(BroadcastShapes(shape, x.shape(), "reduce_to_shape") == x.shape());
-  Tensor sum = x.Contiguous().To(DType::kF32);
-  const int added = x.rank() - shape.rank();
-  for (int axis = 0; axis < x.rank(); ++axis) {
-    const bool is_repeated = axis < added || shape[axis - added] == 1;
-    if (is_repeated && sum.shape()[axis] != 1) sum = SumAxis(sum, axis);
-  }
-  return sum.View(shape).To(x.dtype());
 }
 
 }  // namespace fovea

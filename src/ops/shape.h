@@ -57,8 +57,4 @@ struct PadOptions {
 };
 Tensor Pad(const Tensor& x, const PadOptions& options);
 
-// Sum of f32 or bf16 x over the axes in which `shape`, which must broadcast to x's, has size 1 or nothing: the
-// transpose of Expand. Sums in f32, in order. Not recorded: the tool of vjps of operators that broadcast.
-Tensor ReduceToShape(const Tensor& x, const Shape& shape);
-
 }  // namespace fovea

@@ -59,18 +59,6 @@ TEST(ShapeOps, Values) {
               Tensor::FromValues<float>({1, 3}, {3, 1, 5}), 0);
   ExpectClose(Pad(x, {.axis = 1, .before = 1, .after = 2, .value = 9}),
               Tensor::FromValues<float>({2, 6}, {9, 0, 1, 2, 9, 9, 9, 3, 4, 5, 9, 9}), 0);
-  ExpectClose(ReduceToShape(x, {3}), Tensor::FromValues<float>({3}, {3, 5, 7}), 0);
-  ExpectClose(ReduceToShape(x, {2, 1}), Tensor::FromValues<float>({2, 1}, {3, 12}), 0);
-  ExpectClose(ReduceToShape(x, {}), Tensor::Scalar(15), 0);
-}
-
-TEST(ShapeOps, ReduceToShapeSumsManyTerms) {
-  const Tensor x = RandomNormal({70, 3, 130}, 1);
-  std::vector<double> sums(130);
-  for (int64_t i = 0; i < x.numel(); ++i) sums[i % 130] += x.data<float>()[i];
-  const Tensor y = ReduceToShape(x, {1, 130});
-  ASSERT_EQ(y.shape(), Shape({1, 130}));
-  for (int64_t i = 0; i < 130; ++i) EXPECT_NEAR(y.data<float>()[i], sums[i], 1e-4);
 }
 
 TEST(ShapeOps, KeepOtherElementTypes) {

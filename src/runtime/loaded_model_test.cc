@@ -81,8 +81,11 @@ TEST_F(ModelFolder, FingerprintFollowsWeightsConfigurationAndPreparation) {
   base::WriteTextFileAtomically(path, changed);
   EXPECT_NE(Model::Load(folder_.path()).info().fingerprint, before);
   base::WriteTextFileAtomically(path, text);
-  weights_[0].tensor = weights_[0].tensor.Clone();
-  weights_[0].tensor.mutable_data<float>()[0] += 1;
+  for (auto& weight : weights_) {
+    if (weight.name != "classifier.bias") continue;
+    weight.tensor = weight.tensor.Clone();
+    weight.tensor.mutable_data<float>()[0] += 1;
+  }
   formats::WriteSafetensors(folder_.File("model.safetensors"), weights_);
   EXPECT_NE(Model::Load(folder_.path()).info().fingerprint, before);
 }

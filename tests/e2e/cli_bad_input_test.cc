@@ -182,8 +182,16 @@ TEST_F(CliBadModel, MalformedSafetensors) {
   ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[-4],"data_offsets":[0,16]}})");
   ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[1024],"data_offsets":[0,4096]}})");  // past the end
   ExpectSafetensorsRefused(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}})");
-  ExpectSafetensorsRefused(
-      R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})");  // well formed, but not the model
+}
+
+TEST_F(CliBadModel, WellFormedWeightsOfAnotherModel) {
+  const std::string header = R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})";
+  WriteBytes(folder_.File("model.safetensors"), LittleEndian(header.size(), 8) + header + std::string(16, '\0'));
+  const Result result = RunFovea({"classify", "--model", folder_.path(), Sample("cat.jpg")});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_NE(result.err.find(folder_.path()), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("efficientnet.embeddings.convolution.weight"), std::string::npos)
+      << "names what is missing: " << result.err;
 }
 
 TEST_F(CliBadModel, APickleThatCallsTheShellIsRefusedByName) {

