@@ -1,7 +1,8 @@
 // BMP: 1, 4, 8, 16, 24 and 32 bits, run-length coded, bit fields, top-down or bottom-up, OS/2 and Windows headers.
 //
-// Written here because it is a page of code, while the one packaged alternative (stb_image) reads no run-length coding and has
-// its own ideas of 16-bit colour. 32-bit pictures have alpha only when their header names a mask for it, as in Pillow.
+// Written here because it is a page of code, while the one packaged alternative (stb_image) reads no run-length coding
+// and has its own ideas of 16-bit colour. 32-bit pictures have alpha only when their header names a mask for it, as in
+// Pillow.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -62,7 +63,8 @@ Header ReadHeader(const Source& source) {
     height = U16Le(&bytes[20]);
     header.bits = U16Le(&bytes[24]);
   } else {
-    if (header_bytes < 40 || header_bytes > 124) FailUnsupported(source, "BMP with a header of ", header_bytes, " bytes");
+    if (header_bytes < 40 || header_bytes > 124)
+      FailUnsupported(source, "BMP with a header of ", header_bytes, " bytes");
     if (bytes.size() < 54) FailDamaged(source, "damaged BMP: the file ends within the header");
     width = static_cast<int32_t>(U32Le(&bytes[18]));
     height = static_cast<int32_t>(U32Le(&bytes[22]));
@@ -73,17 +75,23 @@ Header ReadHeader(const Source& source) {
   }
   header.is_top_down = height < 0;
   if (header.is_top_down) height = -height;
-  if (header.bits != 1 && header.bits != 4 && header.bits != 8 && header.bits != 16 && header.bits != 24 && header.bits != 32) {
+  if (header.bits != 1 && header.bits != 4 && header.bits != 8 && header.bits != 16 && header.bits != 24 &&
+      header.bits != 32) {
     FailUnsupported(source, "BMP with ", header.bits, " bits a pixel");
   }
-  const bool is_rle = (header.compression == kRle8 && header.bits == 8) || (header.compression == kRle4 && header.bits == 4);
-  const bool is_masked = (header.compression == kBitFields || header.compression == kAlphaBitFields) && header.bits >= 16;
+  const bool is_rle =
+      (header.compression == kRle8 && header.bits == 8) || (header.compression == kRle4 && header.bits == 4);
+  const bool is_masked =
+      (header.compression == kBitFields || header.compression == kAlphaBitFields) && header.bits >= 16;
   if (header.compression != kPlain && !is_rle && !is_masked) {
     FailUnsupported(source, "BMP with compression ", header.compression, " and ", header.bits, " bits a pixel");
   }
-  if (header.bits <= 8) ReadPalette(source, palette_at, header_bytes == 12 ? 3 : 4, colors, header);
-  else ReadMasks(source, header_bytes, header);
-  if (header.pixels_at < 26 || header.pixels_at > bytes.size()) FailDamaged(source, "damaged BMP: the pixels lie outside of the file");
+  if (header.bits <= 8)
+    ReadPalette(source, palette_at, header_bytes == 12 ? 3 : 4, colors, header);
+  else
+    ReadMasks(source, header_bytes, header);
+  if (header.pixels_at < 26 || header.pixels_at > bytes.size())
+    FailDamaged(source, "damaged BMP: the pixels lie outside of the file");
   header.info.format = "bmp";
   header.info.bits = header.bits <= 8 ? static_cast<int>(header.bits) : header.bits == 16 ? 5 : 8;
   header.info.has_alpha = header.bits > 8 && header.masks[3] != 0;
@@ -105,7 +113,9 @@ void DecodeIndexedRow(const Header& header, const uint8_t* in, uint8_t* rgb) {
 // The samples under one mask, widened to 8 bits.
 struct Channel {
   explicit Channel(uint32_t mask) : mask(mask), shift(mask == 0 ? 0 : std::countr_zero(mask)), most(mask >> shift) {}
-  uint8_t Of(uint32_t pixel) const { return static_cast<uint8_t>(most == 255 ? (pixel & mask) >> shift : uint64_t{(pixel & mask) >> shift} * 255 / most); }
+  uint8_t Of(uint32_t pixel) const {
+    return static_cast<uint8_t>(most == 255 ? (pixel & mask) >> shift : uint64_t{(pixel & mask) >> shift} * 255 / most);
+  }
   uint32_t mask;
   int shift;
   uint32_t most;
@@ -113,28 +123,36 @@ struct Channel {
 
 void DecodeMaskedRow(const Header& header, const uint8_t* in, uint8_t* rgb) {
   const Channel red(header.masks[0]), green(header.masks[1]), blue(header.masks[2]), alpha(header.masks[3]);
-  const auto value = [](const Channel& channel, uint32_t pixel) { return channel.mask == 0 ? uint8_t{0} : channel.Of(pixel); };
+  const auto value = [](const Channel& channel, uint32_t pixel) {
+    return channel.mask == 0 ? uint8_t{0} : channel.Of(pixel);
+  };
   const uint32_t step = header.bits / 8;
   for (int64_t x = 0; x < header.info.width; ++x, in += step, rgb += 3) {
     const uint32_t pixel = step == 2 ? U16Le(in) : step == 3 ? U16Le(in) | uint32_t{in[2]} << 16 : U32Le(in);
     const uint8_t rgba[4] = {value(red, pixel), value(green, pixel), value(blue, pixel), value(alpha, pixel)};
-    if (alpha.mask != 0) LayOnWhite(rgba, 1, rgb);
-    else std::memcpy(rgb, rgba, 3);
+    if (alpha.mask != 0)
+      LayOnWhite(rgba, 1, rgb);
+    else
+      std::memcpy(rgb, rgba, 3);
   }
 }
 
-// Run-length coding: pairs (count, value), escapes (0, 0) end of line, (0, 1) end, (0, 2) jump, (0, n) n literal indices. Pixels that
-// are jumped over have colour 0.
+// Run-length coding: pairs (count, value), escapes (0, 0) end of line, (0, 1) end, (0, 2) jump, (0, n) n literal
+// indices. Pixels that are jumped over have colour 0.
 void DecodeRuns(const Source& source, const Header& header, Image& image) {
   const bool is_nibble = header.bits == 4;
   const auto bytes = source.bytes.subspan(header.pixels_at);
-  for (int64_t i = 0; i < image.width * image.height; ++i) std::memcpy(image.mutable_row(0) + i * 3, header.palette[0].data(), 3);
+  for (int64_t i = 0; i < image.width * image.height; ++i)
+    std::memcpy(image.mutable_row(0) + i * 3, header.palette[0].data(), 3);
   int64_t x = 0, y = 0;
   const auto put = [&](uint32_t index) {
-    if (x < image.width && y < image.height) std::memcpy(image.mutable_row(RowPlace(header, y)) + x * 3, header.palette[index].data(), 3);
+    if (x < image.width && y < image.height)
+      std::memcpy(image.mutable_row(RowPlace(header, y)) + x * 3, header.palette[index].data(), 3);
     ++x;
   };
-  const auto nibble = [&](uint8_t byte, int i) -> uint32_t { return !is_nibble ? byte : i % 2 == 0 ? byte >> 4 : byte & 15u; };
+  const auto nibble = [&](uint8_t byte, int i) -> uint32_t {
+    return !is_nibble ? byte : i % 2 == 0 ? byte >> 4 : byte & 15u;
+  };
   for (size_t at = 0; y < image.height;) {
     if (bytes.size() - at < 2) {
       if (y == image.height - 1 && x >= image.width) return;  // only the end mark is missing
@@ -179,7 +197,8 @@ Image Decode(const Source& source, ImageInfo& info) {
   // The last row may lack its padding.
   const int64_t needed = stride * (info.height - 1) + (info.width * header.bits + 7) / 8;
   if (!is_rle && needed > static_cast<int64_t>(source.bytes.size() - header.pixels_at)) {
-    FailDamaged(source, "damaged BMP: expected ", needed, " bytes of pixels, got ", source.bytes.size() - header.pixels_at);
+    FailDamaged(source, "damaged BMP: expected ", needed, " bytes of pixels, got ",
+                source.bytes.size() - header.pixels_at);
   }
   Image image = Image::Allocate(info.width, info.height);
   if (is_rle) {
@@ -189,8 +208,10 @@ Image Decode(const Source& source, ImageInfo& info) {
   for (int64_t y = 0; y < info.height; ++y) {
     const uint8_t* in = source.bytes.data() + header.pixels_at + static_cast<size_t>(y * stride);
     uint8_t* out = image.mutable_row(RowPlace(header, y));
-    if (header.bits <= 8) DecodeIndexedRow(header, in, out);
-    else DecodeMaskedRow(header, in, out);
+    if (header.bits <= 8)
+      DecodeIndexedRow(header, in, out);
+    else
+      DecodeMaskedRow(header, in, out);
   }
   return image;
 }

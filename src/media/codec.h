@@ -1,7 +1,8 @@
 // What the decoders share: the shape of a decoder, its input, and the steps from stored samples to upright RGB.
 //
-// A format is one file with one `Codec`; image.cc holds the table. Each decoder reads the header first, asks CheckBudget, and only then
-// allocates. Libraries that report errors by longjmp are called from functions without destructors in between.
+// A format is one file with one `Codec`; image.cc holds the table. Each decoder reads the header first, asks
+// CheckBudget, and only then allocates. Libraries that report errors by longjmp are called from functions without
+// destructors in between.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +46,8 @@ void CheckBudget(const Source& source, int64_t width, int64_t height);
 // Sets sizes and orientation of `info` (upright and as stored). Orientations outside 1..8 count as 1.
 void SetGeometry(ImageInfo& info, int64_t stored_width, int64_t stored_height, int orientation);
 
-// Fills what EXIF says (time, place, camera) and returns its orientation, 0 when it names none. `tiff` starts with "II" or "MM"; an
-// "Exif\0\0" prefix is skipped. Damaged metadata never fails: what can be read is read.
+// Fills what EXIF says (time, place, camera) and returns its orientation, 0 when it names none. `tiff` starts with "II"
+// or "MM"; an "Exif\0\0" prefix is skipped. Damaged metadata never fails: what can be read is read.
 int ReadExif(std::span<const uint8_t> tiff, ImageInfo& info);
 // tiff:Orientation of an XMP packet, 0 when absent.
 int XmpOrientation(std::span<const uint8_t> packet);

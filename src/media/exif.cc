@@ -1,8 +1,9 @@
 // A small reader of EXIF: orientation, time, place and camera out of a TIFF directory.
 //
-// Why not exiv2: linking it costs every start of the program about 2 ms for relocations, it parses all tags into heap objects, and we
-// need seven of them. This reader is bounded (at most 1,024 entries in each of three directories, every offset checked), never
-// throws, and follows Pillow where files disagree with the standard. It reads no maker notes and writes nothing.
+// Why not exiv2: linking it costs every start of the program about 2 ms for relocations, it parses all tags into heap
+// objects, and we need seven of them. This reader is bounded (at most 1,024 entries in each of three directories, every
+// offset checked), never throws, and follows Pillow where files disagree with the standard. It reads no maker notes and
+// writes nothing.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -88,16 +89,19 @@ bool HasDigits(const std::string& text, std::initializer_list<size_t> places) {
   return std::all_of(places.begin(), places.end(), [&](size_t i) { return text[i] >= '0' && text[i] <= '9'; });
 }
 
-// "2023:05:01 12:30:00" and "+02:00" -> "2023-05-01T12:30:00+02:00"; "" for anything else ("0000:00:00 ..." means unknown).
+// "2023:05:01 12:30:00" and "+02:00" -> "2023-05-01T12:30:00+02:00"; "" for anything else ("0000:00:00 ..." means
+// unknown).
 std::string IsoTime(std::string time, const std::string& offset) {
   if (time.size() != 19 || !HasDigits(time, {0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18})) return {};
   if (time[13] != ':' || time[16] != ':' || time.substr(0, 4) == "0000") return {};
-  const int month = std::stoi(time.substr(5, 2)), day = std::stoi(time.substr(8, 2)), hour = std::stoi(time.substr(11, 2));
+  const int month = std::stoi(time.substr(5, 2)), day = std::stoi(time.substr(8, 2)),
+            hour = std::stoi(time.substr(11, 2));
   const int minute = std::stoi(time.substr(14, 2)), second = std::stoi(time.substr(17, 2));
   if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) return {};
   time[4] = time[7] = '-';
   time[10] = 'T';
-  const bool has_offset = offset.size() == 6 && (offset[0] == '+' || offset[0] == '-') && offset[3] == ':' && HasDigits(offset, {1, 2, 4, 5});
+  const bool has_offset = offset.size() == 6 && (offset[0] == '+' || offset[0] == '-') && offset[3] == ':' &&
+                          HasDigits(offset, {1, 2, 4, 5});
   return has_offset ? time + offset : time;
 }
 

@@ -1,7 +1,7 @@
 // GIF through giflib: the first frame at its place on the screen; transparent pixels become white.
 //
-// As in Pillow, the screen grows when the frame reaches beyond it, what the frame does not cover has the transparent colour or else
-// colour 0, and a file without a palette is grey.
+// As in Pillow, the screen grows when the frame reaches beyond it, what the frame does not cover has the transparent
+// colour or else colour 0, and a file without a palette is grey.
 #include <gif_lib.h>
 
 #include <algorithm>
@@ -59,7 +59,8 @@ void ReadExtension(const Source& source, Opened& opened) {
   GifByteType* data = nullptr;
   if (DGifGetExtension(gif, &code, &data) == GIF_ERROR) FailGif(source, gif->Error);
   GraphicsControlBlock control;
-  if (code == GRAPHICS_EXT_FUNC_CODE && data != nullptr && data[0] >= 4 && DGifExtensionToGCB(data[0], data + 1, &control) == GIF_OK) {
+  if (code == GRAPHICS_EXT_FUNC_CODE && data != nullptr && data[0] >= 4 &&
+      DGifExtensionToGCB(data[0], data + 1, &control) == GIF_OK) {
     opened.transparent = control.TransparentColor;
   }
   while (data != nullptr) {
@@ -115,7 +116,8 @@ Image Decode(const Source& source, ImageInfo& info) {
   Image image = Image::Allocate(info.width, info.height);
   if (frame.Width != info.width || frame.Height != info.height) {
     const auto& outside = palette[opened.transparent >= 0 && opened.transparent < 256 ? opened.transparent : 0];
-    for (int64_t i = 0; i < image.width * image.height; ++i) std::memcpy(image.mutable_row(0) + i * 3, outside.data(), 3);
+    for (int64_t i = 0; i < image.width * image.height; ++i)
+      std::memcpy(image.mutable_row(0) + i * 3, outside.data(), 3);
   }
   std::vector<uint8_t> line(static_cast<size_t>(frame.Width));
   struct Pass {

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "media/codec.h"
-#include "testing/testing.h"
 
 namespace fovea::media {
 
@@ -21,7 +20,8 @@ inline Image Pattern(int64_t width, int64_t height) {
   for (int64_t y = 0; y < height; ++y) {
     for (int64_t x = 0; x < width; ++x) {
       for (int64_t c = 0; c < 3; ++c) {
-        image.mutable_row(y)[3 * x + c] = static_cast<uint8_t>((x * x * 3 + y * y * 5 + x * y * 7 + c * 85 + (x ^ y) * 11) >> 2);
+        image.mutable_row(y)[3 * x + c] =
+            static_cast<uint8_t>((x * x * 3 + y * y * 5 + x * y * 7 + c * 85 + (x ^ y) * 11) >> 2);
       }
     }
   }
@@ -36,13 +36,14 @@ struct GoldenRecord {
   std::vector<uint8_t> Unpack(size_t size) const {
     std::vector<uint8_t> data(size);
     uLongf got = size;
-    Require(uncompress(data.data(), &got, packed.data(), packed.size()) == Z_OK && got == size, "[golden] ", name, ": expected ", size, " bytes");
+    Require(uncompress(data.data(), &got, packed.data(), packed.size()) == Z_OK && got == size, "[golden] ", name,
+            ": expected ", size, " bytes");
     return data;
   }
 };
 
-inline std::vector<GoldenRecord> ReadGolden(const std::string& file) {
-  const std::vector<uint8_t> bytes = base::ReadFile(testing::SourcePath("tests/golden/media/" + file), 64 << 20);
+inline std::vector<GoldenRecord> ReadGolden(const std::string& path) {
+  const std::vector<uint8_t> bytes = base::ReadFile(path, 64 << 20);
   std::vector<GoldenRecord> records;
   for (size_t at = 0; at < bytes.size();) {
     GoldenRecord record;

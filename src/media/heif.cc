@@ -1,8 +1,9 @@
 // HEIC and AVIF through libheif, loaded when the first such picture comes.
 //
-// Linking libheif would add about 5 ms to every start of the program (it brings x265, aom and their relocations), so it is opened with
-// dlopen through a typed table; a machine without it reads all other formats and gets a clear error for these. libheif applies
-// the rotation and mirroring that the file asks for, so EXIF orientation, which repeats them, is not applied again.
+// Linking libheif would add about 5 ms to every start of the program (it brings x265, aom and their relocations), so it
+// is opened with dlopen through a typed table; a machine without it reads all other formats and gets a clear error for
+// these. libheif applies the rotation and mirroring that the file asks for, so EXIF orientation, which repeats them, is
+// not applied again.
 #include <dlfcn.h>
 #include <libheif/heif.h>
 
@@ -19,15 +20,17 @@ namespace fovea::media {
 namespace {
 
 // The functions of libheif that we call, by the names and types of its header.
-#define FOVEA_HEIF_FUNCTIONS(X)                                                                                      \
-  X(heif_context_alloc) X(heif_context_free) X(heif_context_read_from_memory_without_copy)                           \
-  X(heif_context_set_maximum_image_size_limit) X(heif_context_get_primary_image_handle) X(heif_image_handle_release)  \
-  X(heif_image_handle_get_width) X(heif_image_handle_get_height) X(heif_image_handle_get_ispe_width)                 \
-  X(heif_image_handle_get_ispe_height) X(heif_image_handle_has_alpha_channel)                                        \
-  X(heif_image_handle_is_premultiplied_alpha) X(heif_image_handle_get_luma_bits_per_pixel)                           \
-  X(heif_image_handle_get_list_of_metadata_block_IDs) X(heif_image_handle_get_metadata_size)                         \
-  X(heif_image_handle_get_metadata) X(heif_decoding_options_alloc) X(heif_decoding_options_free) X(heif_decode_image) \
-  X(heif_image_release) X(heif_image_get_width) X(heif_image_get_height) X(heif_image_get_plane_readonly)
+#define FOVEA_HEIF_FUNCTIONS(X)                                                                                    \
+  X(heif_context_alloc)                                                                                            \
+  X(heif_context_free) X(heif_context_read_from_memory_without_copy) X(heif_context_set_maximum_image_size_limit)  \
+      X(heif_context_get_primary_image_handle) X(heif_image_handle_release) X(heif_image_handle_get_width)         \
+          X(heif_image_handle_get_height) X(heif_image_handle_get_ispe_width) X(heif_image_handle_get_ispe_height) \
+              X(heif_image_handle_has_alpha_channel) X(heif_image_handle_is_premultiplied_alpha)                   \
+                  X(heif_image_handle_get_luma_bits_per_pixel) X(heif_image_handle_get_list_of_metadata_block_IDs) \
+                      X(heif_image_handle_get_metadata_size) X(heif_image_handle_get_metadata)                     \
+                          X(heif_decoding_options_alloc) X(heif_decoding_options_free) X(heif_decode_image)        \
+                              X(heif_image_release) X(heif_image_get_width) X(heif_image_get_height)               \
+                                  X(heif_image_get_plane_readonly)
 
 struct Library {
 #define FOVEA_DECLARE(name) decltype(&::name) name = nullptr;
@@ -43,7 +46,7 @@ const Library& Heif() {
     void* handle = ::dlopen("libheif.so.1", RTLD_NOW | RTLD_LOCAL);
     if (handle == nullptr) return loaded;
     loaded.is_loaded = true;
-#define FOVEA_LOAD(name)                                                        \
+#define FOVEA_LOAD(name)                                                     \
   loaded.name = reinterpret_cast<decltype(&::name)>(::dlsym(handle, #name)); \
   loaded.is_loaded = loaded.is_loaded && loaded.name != nullptr;
     FOVEA_HEIF_FUNCTIONS(FOVEA_LOAD)
@@ -76,7 +79,8 @@ void Check(const Source& source, const heif_error& error) {
     FailUnsupported(source, "HEIC or AVIF that libheif does not read: ", text);
   }
   if (error.code == heif_error_Memory_allocation_error) {
-    Fail(ErrorCode::kResourceExhausted, "[image] ", base::PrintableUtf8(source.name), ": HEIC or AVIF beyond a limit: ", text);
+    Fail(ErrorCode::kResourceExhausted, "[image] ", base::PrintableUtf8(source.name),
+         ": HEIC or AVIF beyond a limit: ", text);
   }
   FailDamaged(source, "damaged HEIC or AVIF: ", text);
 }
@@ -103,7 +107,8 @@ Opened Open(const Source& source) {
   }
   Opened opened;
   opened.context.reset(heif.heif_context_alloc());
-  Check(source, heif.heif_context_read_from_memory_without_copy(opened.context.get(), source.bytes.data(), source.bytes.size(), nullptr));
+  Check(source, heif.heif_context_read_from_memory_without_copy(opened.context.get(), source.bytes.data(),
+                                                                source.bytes.size(), nullptr));
   heif_image_handle* handle = nullptr;
   Check(source, heif.heif_context_get_primary_image_handle(opened.context.get(), &handle));
   opened.handle.reset(handle);
@@ -140,7 +145,8 @@ Image Decode(const Source& source, ImageInfo& info) {
   info = opened.info;
   CheckBudget(source, info.original_width, info.original_height);
   CheckBudget(source, info.width, info.height);
-  // For tiles and bit streams that are larger than the header says. libheif takes the side of a square of the allowed area.
+  // For tiles and bit streams that are larger than the header says. libheif takes the side of a square of the allowed
+  // area.
   const double side = std::ceil(std::sqrt(static_cast<double>(std::max<int64_t>(source.options.max_pixels, 1))));
   heif.heif_context_set_maximum_image_size_limit(opened.context.get(), static_cast<int>(std::min(side, 32768.0)));
   const Owned<heif_decoding_options> options(heif.heif_decoding_options_alloc());
@@ -160,7 +166,8 @@ Image Decode(const Source& source, ImageInfo& info) {
   info.width = width;
   info.height = height;
   Image image = Image::Allocate(width, height);
-  const bool is_premultiplied = info.has_alpha && heif.heif_image_handle_is_premultiplied_alpha(opened.handle.get()) != 0;
+  const bool is_premultiplied =
+      info.has_alpha && heif.heif_image_handle_is_premultiplied_alpha(opened.handle.get()) != 0;
   for (int64_t y = 0; y < height; ++y) {
     const uint8_t* in = plane + y * stride;
     uint8_t* out = image.mutable_row(y);
@@ -169,7 +176,8 @@ Image Decode(const Source& source, ImageInfo& info) {
     } else if (!is_premultiplied) {
       LayOnWhite(in, width, out);
     } else {
-      for (int64_t i = 0; i < width * 3; ++i) out[i] = static_cast<uint8_t>(std::min(255, in[i / 3 * 4 + i % 3] + 255 - in[i / 3 * 4 + 3]));
+      for (int64_t i = 0; i < width * 3; ++i)
+        out[i] = static_cast<uint8_t>(std::min(255, in[i / 3 * 4 + i % 3] + 255 - in[i / 3 * 4 + 3]));
     }
   }
   return image;

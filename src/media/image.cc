@@ -13,8 +13,9 @@ namespace {
 using media::Codec;
 using media::HasAt;
 
-constexpr std::array<const Codec*, 7> kCodecs = {&media::kJpegCodec, &media::kPngCodec, &media::kWebpCodec, &media::kHeifCodec,
-                                                 &media::kTiffCodec, &media::kGifCodec, &media::kBmpCodec};
+constexpr std::array<const Codec*, 7> kCodecs = {&media::kJpegCodec, &media::kPngCodec,  &media::kWebpCodec,
+                                                 &media::kHeifCodec, &media::kTiffCodec, &media::kGifCodec,
+                                                 &media::kBmpCodec};
 
 // What a file that is no supported picture seems to be, for the error text.
 std::string_view GuessContent(std::span<const uint8_t> bytes) {
@@ -27,7 +28,10 @@ std::string_view GuessContent(std::span<const uint8_t> bytes) {
       {0, "PK\x03\x04", "a zip archive or office document"},
       {0, "\x1f\x8b", "gzip-compressed data"},
       {0, "Rar!", "a RAR archive"},
-      {0, "\x7f" "ELF", "a program"},
+      {0,
+       "\x7f"
+       "ELF",
+       "a program"},
       {0, "MZ", "a Windows program"},
       {0, "<!DOCTYPE html", "HTML"},
       {0, "<!doctype html", "HTML"},
@@ -71,11 +75,12 @@ const Codec& FindCodec(const media::Source& source) {
 
 }  // namespace
 
-Image DecodeImage(std::span<const uint8_t> bytes, const std::string& name, const DecodeOptions& options, ImageInfo* info) {
+Image DecodeImage(std::span<const uint8_t> bytes, const std::string& name, const DecodeOptions& options,
+                  ImageInfo* info) {
   const media::Source source{bytes, name, options};
   if (static_cast<int64_t>(bytes.size()) > options.max_file_bytes) {
-    Fail(ErrorCode::kResourceExhausted, "[image] ", base::PrintableUtf8(name), " has ", bytes.size(), " bytes, the limit is ",
-         options.max_file_bytes);
+    Fail(ErrorCode::kResourceExhausted, "[image] ", base::PrintableUtf8(name), " has ", bytes.size(),
+         " bytes, the limit is ", options.max_file_bytes);
   }
   ImageInfo unused;
   return FindCodec(source).decode(source, info != nullptr ? *info : unused);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "media/golden_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::media {
 namespace {
@@ -17,7 +18,9 @@ namespace {
 std::string ImagePath(const std::string& name) { return testing::SourcePath("tests/golden/media/images/" + name); }
 std::vector<uint8_t> ImageBytes(const std::string& name) { return base::ReadFile(ImagePath(name), 64 << 20); }
 
-bool EndsWith(const std::string& name, std::string_view end) { return name.size() >= end.size() && name.ends_with(end); }
+bool EndsWith(const std::string& name, std::string_view end) {
+  return name.size() >= end.size() && name.ends_with(end);
+}
 
 bool NeedsLibheif(const std::string& name) { return EndsWith(name, ".heic") || EndsWith(name, ".avif"); }
 
@@ -34,13 +37,13 @@ ErrorCode CodeOf(Call call, std::string* message = nullptr) {
   return ErrorCode::kInternal;
 }
 
-// Everything but HEIC and AVIF is exact. libheif's colour conversion changes by one step between versions, and for AVIF it repeats
-// chroma samples where Pillow's libavif interpolates them.
+// Everything but HEIC and AVIF is exact. libheif's colour conversion changes by one step between versions, and for AVIF
+// it repeats chroma samples where Pillow's libavif interpolates them.
 int ToleranceOf(const std::string& name) { return EndsWith(name, ".avif") ? 14 : EndsWith(name, ".heic") ? 2 : 0; }
 
 TEST(Image, PixelsEqualPillow) {
   int compared = 0;
-  for (const GoldenRecord& record : ReadGolden("decode.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"))) {
     SCOPED_TRACE(record.name);
     Image image;
     try {
@@ -104,9 +107,10 @@ TEST(Image, AlphaAndDepthAreReported) {
 }
 
 TEST(Image, TruncatedFilesAreRefused) {
-  for (const GoldenRecord& record : ReadGolden("decode.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"))) {
     // What is cut off here is not the picture: bytes after it, or later frames and pages.
-    if (record.name == "trailing_bytes.jpg" || record.name.starts_with("animated") || record.name.ends_with(".tif")) continue;
+    if (record.name == "trailing_bytes.jpg" || record.name.starts_with("animated") || record.name.ends_with(".tif"))
+      continue;
     SCOPED_TRACE(record.name);
     const std::vector<uint8_t> bytes = ImageBytes(record.name);
     const std::span<const uint8_t> half(bytes.data(), bytes.size() * 6 / 10);
@@ -117,8 +121,9 @@ TEST(Image, TruncatedFilesAreRefused) {
 }
 
 TEST(Image, EveryPrefixAndManyDamagesAreSurvived) {
-  for (const char* name : {"camera.jpg", "progressive.jpg", "cmyk.jpg", "palette_transparent.png", "rgb_interlaced.png", "offset_transparent.gif",
-                           "rle8.bmp", "rgb565.bmp", "lossy_alpha.webp", "animated.webp", "tiled_planar16.tif", "cmyk.tif", "strips.tif"}) {
+  for (const char* name : {"camera.jpg", "progressive.jpg", "cmyk.jpg", "palette_transparent.png", "rgb_interlaced.png",
+                           "offset_transparent.gif", "rle8.bmp", "rgb565.bmp", "lossy_alpha.webp", "animated.webp",
+                           "tiled_planar16.tif", "cmyk.tif", "strips.tif"}) {
     SCOPED_TRACE(name);
     std::vector<uint8_t> bytes = ImageBytes(name);
     const DecodeOptions options{.max_pixels = 1 << 16};
@@ -144,8 +149,9 @@ TEST(Image, EveryPrefixAndManyDamagesAreSurvived) {
 
 TEST(Image, PixelBudgetIsCheckedFromTheHeader) {
   // 20000x20000 px declared in a few dozen bytes.
-  const std::vector<uint8_t> png = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20,
-                                    8,    2,   0,   0,   0,    0,    0,    0,    0, 0, 0, 0,  'I', 'D', 'A', 'T', 0, 0, 0,    0,    0, 0, 0,    0};
+  const std::vector<uint8_t> png = {0x89, 'P', 'N',  'G',  '\r', '\n', 0x1a, '\n', 0, 0, 0, 13, 'I', 'H', 'D', 'R',
+                                    0,    0,   0x4e, 0x20, 0,    0,    0x4e, 0x20, 8, 2, 0, 0,  0,   0,   0,   0,
+                                    0,    0,   0,    0,    'I',  'D',  'A',  'T',  0, 0, 0, 0,  0,   0,   0,   0};
   std::vector<uint8_t> bmp = ImageBytes("rgb.bmp");
   bmp[18] = bmp[22] = 0x20;
   bmp[19] = bmp[23] = 0x4e;
@@ -159,7 +165,8 @@ TEST(Image, PixelBudgetIsCheckedFromTheHeader) {
       jpeg[i + 6] = jpeg[i + 8] = 0x20;
     }
   }
-  for (const std::vector<uint8_t>* bytes : std::initializer_list<const std::vector<uint8_t>*>{&png, &bmp, &gif, &jpeg}) {
+  for (const std::vector<uint8_t>* bytes :
+       std::initializer_list<const std::vector<uint8_t>*>{&png, &bmp, &gif, &jpeg}) {
     const auto start = std::chrono::steady_clock::now();
     std::string message;
     EXPECT_EQ(CodeOf([&] { DecodeImage(*bytes, "bomb.img"); }, &message), ErrorCode::kResourceExhausted);
@@ -170,11 +177,12 @@ TEST(Image, PixelBudgetIsCheckedFromTheHeader) {
   }
   const std::vector<uint8_t> all = ImageBytes("rgb.png");
   EXPECT_EQ(DecodeImage(all, "just fits", {.max_pixels = 21 * 14}).width, 21);
-  for (const GoldenRecord& record : ReadGolden("decode.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"))) {
     if (record.numbers[0] * record.numbers[1] == 1) continue;
     SCOPED_TRACE(record.name);
     const std::vector<uint8_t> bytes = ImageBytes(record.name);
-    EXPECT_EQ(CodeOf([&] { DecodeImage(bytes, "x", {.max_pixels = record.numbers[0] * record.numbers[1] - 1}); }), ErrorCode::kResourceExhausted);
+    EXPECT_EQ(CodeOf([&] { DecodeImage(bytes, "x", {.max_pixels = record.numbers[0] * record.numbers[1] - 1}); }),
+              ErrorCode::kResourceExhausted);
   }
   EXPECT_EQ(CodeOf([&] { DecodeImage(all, "x", {.max_file_bytes = 100}); }), ErrorCode::kResourceExhausted);
 }
@@ -190,7 +198,11 @@ TEST(Image, ForeignContentIsNamed) {
   EXPECT_NE(message_of("%PDF-1.4").find("PDF"), std::string::npos);
   EXPECT_NE(message_of("Hello, this is a letter").find("text"), std::string::npos);
   EXPECT_NE(message_of(std::string(100, '\0')).find("zero bytes only"), std::string::npos);
-  EXPECT_NE(message_of(std::string("\0\0\0\x20" "ftypisom\0\0\0\0isomiso2avc1mp41", 32)).find("video"), std::string::npos);
+  EXPECT_NE(message_of(std::string("\0\0\0\x20"
+                                   "ftypisom\0\0\0\0isomiso2avc1mp41",
+                                   32))
+                .find("video"),
+            std::string::npos);
   EXPECT_EQ(CodeOf([] { ReadImage("/no/such/file.jpg"); }), ErrorCode::kNotFound);
   EXPECT_EQ(CodeOf([] { ReadImage("/tmp"); }), ErrorCode::kIo);
 }
@@ -198,13 +210,14 @@ TEST(Image, ForeignContentIsNamed) {
 TEST(Image, DecodesInParallel) {
   std::vector<std::thread> threads;
   std::vector<int> differences(4, 0);
-  const std::vector<GoldenRecord> records = ReadGolden("decode.bin");
+  const std::vector<GoldenRecord> records = ReadGolden(testing::SourcePath("tests/golden/media/decode.bin"));
   for (size_t t = 0; t < differences.size(); ++t) {
     threads.emplace_back([&, t] {
       for (const GoldenRecord& record : records) {
         const Image image = ReadImage(ImagePath(record.name));
         const auto expected = record.Unpack(static_cast<size_t>(image.size_bytes()));
-        differences[t] += ToleranceOf(record.name) == 0 && std::memcmp(expected.data(), image.data(), expected.size()) != 0;
+        differences[t] +=
+            ToleranceOf(record.name) == 0 && std::memcmp(expected.data(), image.data(), expected.size()) != 0;
       }
     });
   }
@@ -243,22 +256,26 @@ TEST(Pixels, AlphaOnWhiteIsRounded) {
 }
 
 TEST(Pixels, UprightFollowsTheStandard) {
-  // Stored 3x2:  1 2 3     What orientation o shows, from the EXIF standard: where row 0 and column 0 of the stored picture are.
+  // Stored 3x2:  1 2 3     What orientation o shows, from the EXIF standard: where row 0 and column 0 of the stored
+  // picture are.
   //              4 5 6
-  const std::vector<std::vector<int>> expected = {{1, 2, 3, 4, 5, 6}, {3, 2, 1, 6, 5, 4}, {6, 5, 4, 3, 2, 1}, {4, 5, 6, 1, 2, 3},
-                                                  {1, 4, 2, 5, 3, 6}, {4, 1, 5, 2, 6, 3}, {6, 3, 5, 2, 4, 1}, {3, 6, 2, 5, 1, 4}};
+  const std::vector<std::vector<int>> expected = {{1, 2, 3, 4, 5, 6}, {3, 2, 1, 6, 5, 4}, {6, 5, 4, 3, 2, 1},
+                                                  {4, 5, 6, 1, 2, 3}, {1, 4, 2, 5, 3, 6}, {4, 1, 5, 2, 6, 3},
+                                                  {6, 3, 5, 2, 4, 1}, {3, 6, 2, 5, 1, 4}};
   Image stored = Image::Allocate(3, 2);
   for (int i = 0; i < 18; ++i) stored.mutable_row(0)[i] = static_cast<uint8_t>(i / 3 + 1);
   for (int orientation = 1; orientation <= 8; ++orientation) {
     const Image upright = Upright(stored, orientation);
     EXPECT_EQ(upright.width, orientation >= 5 ? 2 : 3);
-    for (size_t i = 0; i < 6; ++i) EXPECT_EQ(upright.data()[3 * i + 1], expected[static_cast<size_t>(orientation - 1)][i]) << orientation;
+    for (size_t i = 0; i < 6; ++i)
+      EXPECT_EQ(upright.data()[3 * i + 1], expected[static_cast<size_t>(orientation - 1)][i]) << orientation;
   }
 }
 
 TEST(Exif, DamagedMetadataIsIgnored) {
   ImageInfo info;
-  const std::string loop("II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0", 22);  // an EXIF directory that is its own parent
+  const std::string loop("II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0",
+                         22);  // an EXIF directory that is its own parent
   EXPECT_EQ(ReadExif({reinterpret_cast<const uint8_t*>(loop.data()), loop.size()}, info), 0);
   const std::string beyond("MM\0*\xff\xff\xff\xf0", 8);
   EXPECT_EQ(ReadExif({reinterpret_cast<const uint8_t*>(beyond.data()), beyond.size()}, info), 0);

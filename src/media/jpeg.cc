@@ -1,8 +1,9 @@
 // JPEG through libjpeg-turbo: baseline and progressive; grey, YCbCr, RGB, CMYK and YCCK.
 //
-// Uses the slow integer DCT and smooth ("fancy") upsampling, the defaults of Pillow, so the pixels are the same to the bit. Like Pillow
-// it takes four-channel files as inverted (Adobe's habit), refuses truncated files, and lets mere warnings of the library pass. libjpeg
-// reports errors by longjmp: ReadHeader and ReadPixels hold no objects with destructors.
+// Uses the slow integer DCT and smooth ("fancy") upsampling, the defaults of Pillow, so the pixels are the same to the
+// bit. Like Pillow it takes four-channel files as inverted (Adobe's habit), refuses truncated files, and lets mere
+// warnings of the library pass. libjpeg reports errors by longjmp: ReadHeader and ReadPixels hold no objects with
+// destructors.
 #include <csetjmp>
 #include <cstdio>
 // jpeglib.h needs size_t and FILE to be known.
@@ -168,7 +169,8 @@ Image Decode(const Source& source, ImageInfo& info) {
 }
 
 // Compresses to memory that libjpeg allocates with malloc; the caller frees it, also on failure.
-bool Compress(jpeg_compress_struct& info, ErrorState& error, const Image& image, int quality, unsigned char** bytes, unsigned long* size) {
+bool Compress(jpeg_compress_struct& info, ErrorState& error, const Image& image, int quality, unsigned char** bytes,
+              unsigned long* size) {
   if (setjmp(error.jump) != 0) return false;
   jpeg_create_compress(&info);
   jpeg_mem_dest(&info, bytes, size);

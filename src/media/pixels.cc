@@ -24,7 +24,8 @@ void CheckBudget(const Source& source, int64_t width, int64_t height) {
   if (width < 1 || height < 1) FailDamaged(source, "expected a size of at least 1x1 px, got ", width, "x", height);
   if (width > source.options.max_pixels / height) {
     Fail(ErrorCode::kResourceExhausted, "[image] ", base::PrintableUtf8(source.name), ": ", width, "x", height,
-         " px are more than the limit of ", source.options.max_pixels, " pixels; hint: raise max_pixels if you trust this file");
+         " px are more than the limit of ", source.options.max_pixels,
+         " pixels; hint: raise max_pixels if you trust this file");
   }
 }
 

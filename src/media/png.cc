@@ -1,7 +1,8 @@
-// PNG through libspng: every colour type and depth, interlaced, with transparency by alpha or tRNS; of an animated PNG the still picture.
+// PNG through libspng: every colour type and depth, interlaced, with transparency by alpha or tRNS; of an animated PNG
+// the still picture.
 //
-// The chunks are walked here once for what the header says (size, EXIF, XMP), which libspng would only tell after reading the pixels.
-// 16-bit samples keep their high byte, as in Pillow; gamma and colour profiles are not applied.
+// The chunks are walked here once for what the header says (size, EXIF, XMP), which libspng would only tell after
+// reading the pixels. 16-bit samples keep their high byte, as in Pillow; gamma and colour profiles are not applied.
 #include <spng.h>
 
 #include <cstdlib>
@@ -76,7 +77,8 @@ Image Decode(const Source& source, ImageInfo& info) {
   check(spng_set_png_buffer(context.get(), source.bytes.data(), source.bytes.size()));
   Image image = Image::Allocate(width, height);
   if (!header.has_transparency) {
-    check(spng_decode_image(context.get(), image.mutable_row(0), static_cast<size_t>(image.size_bytes()), SPNG_FMT_RGB8, 0));
+    check(spng_decode_image(context.get(), image.mutable_row(0), static_cast<size_t>(image.size_bytes()), SPNG_FMT_RGB8,
+                            0));
   } else {
     const size_t rgba_bytes = static_cast<size_t>(width * height * 4);
     const auto rgba = std::make_unique_for_overwrite<uint8_t[]>(rgba_bytes);
@@ -105,9 +107,11 @@ void WritePng(const std::string& path, const Image& image) {
   header.color_type = SPNG_COLOR_TYPE_TRUECOLOR;
   spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1);
   spng_set_ihdr(context.get(), &header);
-  int error = spng_encode_image(context.get(), image.data(), static_cast<size_t>(image.size_bytes()), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
+  int error = spng_encode_image(context.get(), image.data(), static_cast<size_t>(image.size_bytes()), SPNG_FMT_PNG,
+                                SPNG_ENCODE_FINALIZE);
   size_t size = 0;
-  const std::unique_ptr<void, void (*)(void*)> png(error == 0 ? spng_get_png_buffer(context.get(), &size, &error) : nullptr, std::free);
+  const std::unique_ptr<void, void (*)(void*)> png(
+      error == 0 ? spng_get_png_buffer(context.get(), &size, &error) : nullptr, std::free);
   if (!png) Fail(ErrorCode::kInternal, "[image] cannot write ", base::PrintableUtf8(path), ": ", spng_strerror(error));
   base::WriteFileAtomically(path, {static_cast<const uint8_t*>(png.get()), size});
 }

@@ -1,7 +1,8 @@
 // Preprocessing: crop, resize, crop or pad, and bytes to floats.
 //
-// The last step maps a byte to a float by one table of 256 entries for each colour, computed in the arithmetic of transformers (f64
-// product rounded to f32, then f32). That is exact by construction and faster than computing each pixel.
+// The last step maps a byte to a float by one table of 256 entries for each colour, computed in the arithmetic of
+// transformers (f64 product rounded to f32, then f32). That is exact by construction and faster than computing each
+// pixel.
 #include "media/preprocess.h"
 
 #include <algorithm>
@@ -19,7 +20,8 @@ namespace {
 
 constexpr std::array<float, 3> kHalf = {0.5f, 0.5f, 0.5f};
 constexpr std::array<float, 3> kImageNetMean = {0.485f, 0.456f, 0.406f}, kImageNetStd = {0.229f, 0.224f, 0.225f};
-constexpr std::array<float, 3> kClipMean = {0.48145466f, 0.4578275f, 0.40821073f}, kClipStd = {0.26862954f, 0.26130258f, 0.27577711f};
+constexpr std::array<float, 3> kClipMean = {0.48145466f, 0.4578275f, 0.40821073f},
+                               kClipStd = {0.26862954f, 0.26130258f, 0.27577711f};
 
 constexpr int64_t kMaxPixels = 178'956'970;  // of what a model sees; as many as a picture may have by default
 
@@ -47,23 +49,42 @@ constexpr Defaults kDefaults[] = {
 
 // The family of "CLIPImageProcessorFast", "CLIPFeatureExtractor", ...; ViT for none.
 const Defaults& DefaultsOf(const base::Config& config) {
-  const std::string type = config.Get<std::string>("image_processor_type", config.Get<std::string>("feature_extractor_type", ""));
+  const std::string type =
+      config.Get<std::string>("image_processor_type", config.Get<std::string>("feature_extractor_type", ""));
   if (type.empty()) return kDefaults[0];
   for (const Defaults& defaults : kDefaults) {
-    for (const std::string_view suffix : {"ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor"}) {
+    for (const std::string_view suffix :
+         {"ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor"}) {
       if (type == base::StrCat(defaults.processor, suffix)) return defaults;
     }
   }
-  Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": image_processor_type ", type, " is not supported");
+  Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": image_processor_type ", type,
+       " is not supported");
 }
 
 // Refuses what would change the pixels and is not covered. Switches that are off, and keys that only describe, pass.
 void RefuseUnknown(const base::Config& config) {
-  constexpr std::string_view kKnown[] = {"do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
-                                         "rescale_offset", "do_normalize", "image_mean", "image_std", "include_top", "crop_first", "crop_pct",
-                                         "do_convert_rgb", "image_processor_type", "feature_extractor_type", "default_to_square"};
-  constexpr std::string_view kHarmful[] = {"pad_size",  "size_divisor", "max_size",   "min_pixels",    "max_pixels", "patch_size",
-                                           "tile_size", "max_patches",  "image_grid_pinpoints", "offset", "reducing_gap", "size_divisibility"};
+  constexpr std::string_view kKnown[] = {"do_resize",
+                                         "size",
+                                         "resample",
+                                         "do_center_crop",
+                                         "crop_size",
+                                         "do_rescale",
+                                         "rescale_factor",
+                                         "rescale_offset",
+                                         "do_normalize",
+                                         "image_mean",
+                                         "image_std",
+                                         "include_top",
+                                         "crop_first",
+                                         "crop_pct",
+                                         "do_convert_rgb",
+                                         "image_processor_type",
+                                         "feature_extractor_type",
+                                         "default_to_square"};
+  constexpr std::string_view kHarmful[] = {
+      "pad_size",    "size_divisor",         "max_size", "min_pixels",   "max_pixels",       "patch_size", "tile_size",
+      "max_patches", "image_grid_pinpoints", "offset",   "reducing_gap", "size_divisibility"};
   for (const std::string& key : config.Keys()) {
     if (!config.Has(key) || std::find(std::begin(kKnown), std::end(kKnown), key) != std::end(kKnown)) continue;
     const bool is_switch = key.starts_with("do_");
@@ -76,7 +97,8 @@ void RefuseUnknown(const base::Config& config) {
 
 // A side in pixels, or a count, from a config.
 int64_t Side(const base::Config& config, std::string_view key, int64_t value) {
-  Require(value >= 1 && value <= 16384, "[preprocess] ", config.source(), ": expected ", key, " from 1 to 16384, got ", value);
+  Require(value >= 1 && value <= 16384, "[preprocess] ", config.source(), ": expected ", key, " from 1 to 16384, got ",
+          value);
   return value;
 }
 
@@ -87,11 +109,16 @@ ResizeRule ReadSize(const base::Config& config, const Defaults& defaults) {
     ResizeRule rule;
     for (const std::string& key : size.Keys()) {
       if (!size.Has(key)) continue;
-      if (key == "height") rule.height = Side(size, key, size.Require<int64_t>(key));
-      else if (key == "width") rule.width = Side(size, key, size.Require<int64_t>(key));
-      else if (key == "shortest_edge") rule.shortest_edge = Side(size, key, size.Require<int64_t>(key));
-      else if (key == "longest_edge") rule.longest_edge = Side(size, key, size.Require<int64_t>(key));
-      else Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": size by \"", key, "\" is not supported");
+      if (key == "height")
+        rule.height = Side(size, key, size.Require<int64_t>(key));
+      else if (key == "width")
+        rule.width = Side(size, key, size.Require<int64_t>(key));
+      else if (key == "shortest_edge")
+        rule.shortest_edge = Side(size, key, size.Require<int64_t>(key));
+      else if (key == "longest_edge")
+        rule.longest_edge = Side(size, key, size.Require<int64_t>(key));
+      else
+        Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": size by \"", key, "\" is not supported");
     }
     const bool is_fixed = rule.height > 0 && rule.width > 0 && rule.shortest_edge == 0 && rule.longest_edge == 0;
     const bool is_by_edge = rule.shortest_edge > 0 && rule.height == 0 && rule.width == 0;
@@ -112,14 +139,15 @@ ResizeRule ReadSize(const base::Config& config, const Defaults& defaults) {
 void ReadCrop(const base::Config& config, const Defaults& defaults, PreprocessSpec& spec) {
   if (config.Get<bool>("crop_first", false)) {
     spec.crop_first_pct = config.Get<double>("crop_pct", 1.0);
-    Require(spec.crop_first_pct > 0 && spec.crop_first_pct <= 1, "[preprocess] ", config.source(), ": expected crop_pct in (0, 1], got ",
-            spec.crop_first_pct);
-    Require(spec.do_resize && config.Get<bool>("do_center_crop", true) && !config.Has("crop_size"), "[preprocess] ", config.source(),
-            ": crop_first needs do_resize and do_center_crop, and takes no crop_size");
+    Require(spec.crop_first_pct > 0 && spec.crop_first_pct <= 1, "[preprocess] ", config.source(),
+            ": expected crop_pct in (0, 1], got ", spec.crop_first_pct);
+    Require(spec.do_resize && config.Get<bool>("do_center_crop", true) && !config.Has("crop_size"), "[preprocess] ",
+            config.source(), ": crop_first needs do_resize and do_center_crop, and takes no crop_size");
     return;
   }
   if (config.Has("crop_pct")) {
-    Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(), ": option \"crop_pct\" without \"crop_first\" is not supported");
+    Fail(ErrorCode::kUnimplemented, "[preprocess] ", config.source(),
+         ": option \"crop_pct\" without \"crop_first\" is not supported");
   }
   spec.do_center_crop = config.Get<bool>("do_center_crop", defaults.crop > 0);
   spec.crop_height = spec.crop_width = defaults.crop;
@@ -130,13 +158,16 @@ void ReadCrop(const base::Config& config, const Defaults& defaults, PreprocessSp
   } else if (config.Has("crop_size")) {
     spec.crop_height = spec.crop_width = Side(config, "crop_size", config.Require<int64_t>("crop_size"));
   }
-  Require(!spec.do_center_crop || spec.crop_height > 0, "[preprocess] ", config.source(), ": do_center_crop needs crop_size");
+  Require(!spec.do_center_crop || spec.crop_height > 0, "[preprocess] ", config.source(),
+          ": do_center_crop needs crop_size");
 }
 
-std::array<float, 3> ReadColors(const base::Config& config, std::string_view key, const std::array<float, 3>& fallback) {
+std::array<float, 3> ReadColors(const base::Config& config, std::string_view key,
+                                const std::array<float, 3>& fallback) {
   if (!config.Has(key)) return fallback;
   const auto values = config.Require<std::vector<double>>(key);
-  Require(values.size() == 3, "[preprocess] ", config.source(), ": expected ", key, " with 3 numbers, got ", values.size());
+  Require(values.size() == 3, "[preprocess] ", config.source(), ": expected ", key, " with 3 numbers, got ",
+          values.size());
   return {static_cast<float>(values[0]), static_cast<float>(values[1]), static_cast<float>(values[2])};
 }
 
@@ -157,7 +188,8 @@ ByteTable MakeByteTable(const PreprocessSpec& spec) {
   return table;
 }
 
-// Centre crop as in transformers: floor((size - crop) / 2), and for a picture that is smaller, black around it by ceil((crop - size) / 2).
+// Centre crop as in transformers: floor((size - crop) / 2), and for a picture that is smaller, black around it by
+// ceil((crop - size) / 2).
 struct CropPlace {
   int64_t from;   // first pixel of the picture that is used
   int64_t to;     // where it lands
@@ -175,7 +207,8 @@ PixelSize ResizedSize(const PreprocessSpec& spec, int64_t width, int64_t height)
   if (rule.shortest_edge == 0) return {rule.height, rule.width};
   const int64_t small = std::min(width, height), large = std::max(width, height);
   if (rule.longest_edge == 0) {
-    const int64_t other = static_cast<int64_t>(static_cast<double>(rule.shortest_edge * large) / static_cast<double>(small));
+    const int64_t other =
+        static_cast<int64_t>(static_cast<double>(rule.shortest_edge * large) / static_cast<double>(small));
     return width <= height ? PixelSize{other, rule.shortest_edge} : PixelSize{rule.shortest_edge, other};
   }
   // get_size_with_aspect_ratio of transformers, but never below 1 px.
@@ -186,14 +219,16 @@ PixelSize ResizedSize(const PreprocessSpec& spec, int64_t width, int64_t height)
     new_small = std::max<int64_t>(1, static_cast<int64_t>(std::nearbyint(exact)));
   }
   if (small == new_small) return {height, width};
-  const int64_t new_large = std::max<int64_t>(1, static_cast<int64_t>(exact * static_cast<double>(large) / static_cast<double>(small)));
+  const int64_t new_large =
+      std::max<int64_t>(1, static_cast<int64_t>(exact * static_cast<double>(large) / static_cast<double>(small)));
   return width < height ? PixelSize{new_large, new_small} : PixelSize{new_small, new_large};
 }
 
 // Size after resizing, before the crop that follows.
 PixelSize SizeBeforeCrop(const PreprocessSpec& spec, int64_t width, int64_t height) {
   if (spec.crop_first_pct <= 0) return ResizedSize(spec, width, height);
-  const int64_t side = std::max<int64_t>(1, std::llround(spec.crop_first_pct * static_cast<double>(std::min(width, height))));
+  const int64_t side =
+      std::max<int64_t>(1, std::llround(spec.crop_first_pct * static_cast<double>(std::min(width, height))));
   return ResizedSize(spec, side, side);
 }
 
@@ -203,12 +238,13 @@ std::optional<Box> FirstCrop(const PreprocessSpec& spec, const ImageView& view) 
   const double width = static_cast<double>(view.width), height = static_cast<double>(view.height);
   const double side = std::min(width, height) * spec.crop_first_pct;
   const double left = (width - side) / 2, top = (height - side) / 2;
-  return Box{static_cast<float>(left), static_cast<float>(top), static_cast<float>(left + side), static_cast<float>(top + side)};
+  return Box{static_cast<float>(left), static_cast<float>(top), static_cast<float>(left + side),
+             static_cast<float>(top + side)};
 }
 
 // Bytes to floats, onto the place of the crop in `out` [out_size.height, out_size.width, 3]; around it black.
-void WritePixels(const PreprocessSpec& spec, const ImageView& view, const CropPlace& rows, const CropPlace& columns, const PixelSize& out_size,
-                 float* out) {
+void WritePixels(const PreprocessSpec& spec, const ImageView& view, const CropPlace& rows, const CropPlace& columns,
+                 const PixelSize& out_size, float* out) {
   const ByteTable table = MakeByteTable(spec);
   base::ParallelFor(out_size.height, std::max<int64_t>(1, (1 << 16) / out_size.width), [&](int64_t begin, int64_t end) {
     for (int64_t y = begin; y < end; ++y) {
@@ -241,7 +277,8 @@ void PreprocessTo(const Image& image, const PreprocessSpec& spec, float* out) {
     return WritePixels(spec, Cropped(view, window), rows, columns, out_size, out);
   }
   Image resized = Image::Allocate(window.width, window.height);
-  ResizeInto(view, {.width = size.width, .height = size.height, .filter = spec.resample, .box = box, .window = window}, resized.mutable_row(0));
+  ResizeInto(view, {.width = size.width, .height = size.height, .filter = spec.resample, .box = box, .window = window},
+             resized.mutable_row(0));
   WritePixels(spec, ViewOf(resized), rows, columns, out_size, out);
 }
 
@@ -254,7 +291,8 @@ PreprocessSpec PreprocessSpec::FromConfig(const base::Config& config) {
   spec.do_resize = config.Get<bool>("do_resize", true);
   spec.size = ReadSize(config, defaults);
   const int64_t resample = config.Get<int64_t>("resample", static_cast<int64_t>(defaults.resample));
-  Require(resample >= 0 && resample <= 5, "[preprocess] ", config.source(), ": expected resample from 0 to 5, got ", resample);
+  Require(resample >= 0 && resample <= 5, "[preprocess] ", config.source(), ": expected resample from 0 to 5, got ",
+          resample);
   spec.resample = static_cast<Filter>(resample);
   ReadCrop(config, defaults, spec);
   spec.do_rescale = config.Get<bool>("do_rescale", true);
@@ -266,8 +304,8 @@ PreprocessSpec PreprocessSpec::FromConfig(const base::Config& config) {
   spec.include_top = config.Get<bool>("include_top", defaults.include_top);
   Require(std::isfinite(spec.rescale_factor), "[preprocess] ", config.source(), ": rescale_factor is not finite");
   for (int c = 0; c < 3; ++c) {
-    Require(std::isfinite(spec.mean[c]) && std::isfinite(spec.std[c]) && spec.std[c] != 0, "[preprocess] ", config.source(),
-            ": expected finite image_mean and image_std, image_std not 0");
+    Require(std::isfinite(spec.mean[c]) && std::isfinite(spec.std[c]) && spec.std[c] != 0, "[preprocess] ",
+            config.source(), ": expected finite image_mean and image_std, image_std not 0");
   }
   return spec;
 }
@@ -275,8 +313,10 @@ PreprocessSpec PreprocessSpec::FromConfig(const base::Config& config) {
 std::string PreprocessSpec::ToString() const {
   std::string text;
   if (crop_first_pct > 0) text += base::StrCat("centre square of ", crop_first_pct, " of the short side, ");
-  if (do_resize && size.shortest_edge == 0) text += base::StrCat("resize to ", size.width, "x", size.height, " ", FilterName(resample), ", ");
-  if (do_resize && size.shortest_edge > 0) text += base::StrCat("resize the short side to ", size.shortest_edge, " ", FilterName(resample), ", ");
+  if (do_resize && size.shortest_edge == 0)
+    text += base::StrCat("resize to ", size.width, "x", size.height, " ", FilterName(resample), ", ");
+  if (do_resize && size.shortest_edge > 0)
+    text += base::StrCat("resize the short side to ", size.shortest_edge, " ", FilterName(resample), ", ");
   if (do_center_crop) text += base::StrCat("centre crop ", crop_width, "x", crop_height, ", ");
   if (do_rescale) text += base::StrCat("times ", rescale_factor, rescale_offset ? " minus 1, " : ", ");
   if (do_normalize) text += base::StrCat("mean ", base::Join(mean, "/"), ", std ", base::Join(std, "/"), ", ");
@@ -289,8 +329,8 @@ PixelSize OutputSize(const PreprocessSpec& spec, int64_t width, int64_t height) 
   if (spec.do_center_crop) return {spec.crop_height, spec.crop_width};
   const PixelSize size = SizeBeforeCrop(spec, width, height);
   if (size.height > kMaxPixels / size.width) {
-    Fail(ErrorCode::kResourceExhausted, "[preprocess] a picture of ", width, "x", height, " px would become ", size.width, "x", size.height,
-         ", more than ", kMaxPixels, " pixels");
+    Fail(ErrorCode::kResourceExhausted, "[preprocess] a picture of ", width, "x", height, " px would become ",
+         size.width, "x", size.height, ", more than ", kMaxPixels, " pixels");
   }
   return size;
 }
@@ -306,7 +346,8 @@ void PreprocessInto(const Image& image, const PreprocessSpec& spec, const Tensor
   const auto [B, Y, X, C] = batch.Dims<4>("pixels");
   const PixelSize size = OutputSize(spec, image.width, image.height);
   Require(batch.is_contiguous() && C == 3 && row >= 0 && row < B && Y == size.height && X == size.width,
-          "[preprocess] expected a contiguous batch [B,", size.height, ",", size.width, ",3] with row ", row, ", got ", batch.shape());
+          "[preprocess] expected a contiguous batch [B,", size.height, ",", size.width, ",3] with row ", row, ", got ",
+          batch.shape());
   PreprocessTo(image, spec, batch.mutable_data<float>() + row * Y * X * C);
 }
 

@@ -1,9 +1,9 @@
 // From a picture to the pixels a model was trained on, as its preprocessor_config.json says.
 //
-// The steps are those of the image processors of Hugging Face transformers, in their order and arithmetic (Pillow's resize on 8 bits,
-// then f32), so the values are the same to the bit. Options that are not understood are refused by name: a picture prepared wrongly
-// gives plausible nonsense. Processors with rules of their own (tiling, patches of varying number, thumbnails) belong to their model's
-// file, which may call Resize and Normalize directly.
+// The steps are those of the image processors of Hugging Face transformers, in their order and arithmetic (Pillow's
+// resize on 8 bits, then f32), so the values are the same to the bit. Options that are not understood are refused by
+// name: a picture prepared wrongly gives plausible nonsense. Processors with rules of their own (tiling, patches of
+// varying number, thumbnails) belong to their model's file, which may call Resize and Normalize directly.
 #pragma once
 
 #include <array>
@@ -26,9 +26,9 @@ struct ResizeRule {
 };
 
 struct PreprocessSpec {
-  // Resize only the centred square of crop_pct times the short side, with edges that need not fall on whole pixels (Pillow's
-  // resize(box=...)). 0: the whole picture. Keys "crop_first": true and "crop_pct", which transformers does not know; with them
-  // "do_center_crop" means this crop, and there is none after resizing.
+  // Resize only the centred square of crop_pct times the short side, with edges that need not fall on whole pixels
+  // (Pillow's resize(box=...)). 0: the whole picture. Keys "crop_first": true and "crop_pct", which transformers does
+  // not know; with them "do_center_crop" means this crop, and there is none after resizing.
   double crop_first_pct = 0;
 
   bool do_resize = true;
@@ -38,7 +38,8 @@ struct PreprocessSpec {
   bool do_center_crop = false;
   int64_t crop_height = 0, crop_width = 0;  // px; what the picture does not fill is black
 
-  // value = byte * rescale_factor (- 1 with rescale_offset), then (value - mean) / std, then with include_top / std once more.
+  // value = byte * rescale_factor (- 1 with rescale_offset), then (value - mean) / std, then with include_top / std
+  // once more.
   bool do_rescale = true;
   double rescale_factor = 1.0 / 255;
   bool rescale_offset = false;
@@ -47,8 +48,9 @@ struct PreprocessSpec {
   std::array<float, 3> std = {0.5f, 0.5f, 0.5f};
   bool include_top = false;
 
-  // Reads a preprocessor_config.json. Keys that are absent have the default of the "image_processor_type" named there (ViT when none
-  // is). Throws kInvalidArgument for wrong values and kUnimplemented for options or processors that this does not cover, naming them.
+  // Reads a preprocessor_config.json. Keys that are absent have the default of the "image_processor_type" named there
+  // (ViT when none is). Throws kInvalidArgument for wrong values and kUnimplemented for options or processors that this
+  // does not cover, naming them.
   static PreprocessSpec FromConfig(const base::Config& config);
 
   // "resize to 224x224 bicubic, crop 224x224, ..." for people.

@@ -7,16 +7,20 @@
 #include <nlohmann/json.hpp>
 
 #include "media/golden_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::media {
 namespace {
 
-PreprocessSpec SpecOf(const std::string& json) { return PreprocessSpec::FromConfig(base::Config::Parse(json, "preprocessor_config.json")); }
+PreprocessSpec SpecOf(const std::string& json) {
+  return PreprocessSpec::FromConfig(base::Config::Parse(json, "preprocessor_config.json"));
+}
 
 TEST(Preprocess, EqualsTransformers) {
-  const auto configs = nlohmann::json::parse(base::ReadTextFile(testing::SourcePath("tests/golden/media/preprocess.json")));
+  const auto configs =
+      nlohmann::json::parse(base::ReadTextFile(testing::SourcePath("tests/golden/media/preprocess.json")));
   int compared = 0;
-  for (const GoldenRecord& record : ReadGolden("preprocess.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/preprocess.bin"))) {
     SCOPED_TRACE(record.name);
     const std::vector<std::string> words = Words(record.name);
     const PreprocessSpec spec = SpecOf(configs.at(words[0]).dump());
@@ -26,7 +30,8 @@ TEST(Preprocess, EqualsTransformers) {
     const std::vector<uint8_t> bytes = record.Unpack(static_cast<size_t>(pixels.size_bytes()));
     const auto expected = reinterpret_cast<const float*>(bytes.data());
     float worst = 0;
-    for (int64_t i = 0; i < pixels.numel(); ++i) worst = std::max(worst, std::abs(pixels.data<float>()[i] - expected[i]));
+    for (int64_t i = 0; i < pixels.numel(); ++i)
+      worst = std::max(worst, std::abs(pixels.data<float>()[i] - expected[i]));
     EXPECT_EQ(worst, 0.0f);
     const PixelSize size = OutputSize(spec, image.width, image.height);
     EXPECT_EQ(size.height, record.numbers[0]);
@@ -37,7 +42,8 @@ TEST(Preprocess, EqualsTransformers) {
 }
 
 TEST(Preprocess, BatchRowsAreThePictures) {
-  const PreprocessSpec spec = SpecOf(R"({"image_processor_type": "ViTImageProcessor", "size": {"height": 9, "width": 11}})");
+  const PreprocessSpec spec =
+      SpecOf(R"({"image_processor_type": "ViTImageProcessor", "size": {"height": 9, "width": 11}})");
   const Tensor batch = Tensor::Zeros({3, 9, 11, 3});
   const Image image = Pattern(40, 30);
   PreprocessInto(image, spec, batch, 1);
@@ -49,14 +55,16 @@ TEST(Preprocess, BatchRowsAreThePictures) {
 }
 
 TEST(Preprocess, LongThinPictureIsNotEnlargedInMemory) {
-  const PreprocessSpec spec = SpecOf(R"({"image_processor_type": "CLIPImageProcessor"})");  // short side to 224, then a crop of 224
+  const PreprocessSpec spec =
+      SpecOf(R"({"image_processor_type": "CLIPImageProcessor"})");  // short side to 224, then a crop of 224
   const Tensor pixels = Preprocess(Pattern(1, 20000), spec);
   EXPECT_EQ(pixels.shape(), (Shape{224, 224, 3}));
   EXPECT_LT(GetAllocatorStats().peak_bytes, int64_t{256} << 20);
 }
 
 TEST(Preprocess, DefaultsAreThoseOfTheProcessor) {
-  const PreprocessSpec clip = SpecOf(R"({"feature_extractor_type": "CLIPFeatureExtractor", "size": 30, "crop_size": 20})");
+  const PreprocessSpec clip =
+      SpecOf(R"({"feature_extractor_type": "CLIPFeatureExtractor", "size": 30, "crop_size": 20})");
   EXPECT_EQ(clip.size.shortest_edge, 30);
   EXPECT_EQ(clip.crop_width, 20);
   EXPECT_TRUE(clip.do_center_crop);
@@ -66,7 +74,8 @@ TEST(Preprocess, DefaultsAreThoseOfTheProcessor) {
   EXPECT_EQ(vit.resample, Filter::kBilinear);
   EXPECT_FALSE(vit.do_center_crop);
   EXPECT_TRUE(SpecOf(R"({"image_processor_type": "EfficientNetImageProcessorFast"})").include_top);
-  EXPECT_NE(clip.ToString().find("resize the short side to 30 bicubic, centre crop 20x20"), std::string::npos) << clip.ToString();
+  EXPECT_NE(clip.ToString().find("resize the short side to 30 bicubic, centre crop 20x20"), std::string::npos)
+      << clip.ToString();
 }
 
 TEST(Preprocess, LongestEdgeLimitsTheLongSide) {
@@ -90,7 +99,8 @@ TEST(Preprocess, RefusesWhatItDoesNotCover) {
   EXPECT_NE(message_of(R"({"do_pad": true})").find("\"do_pad\""), std::string::npos);
   EXPECT_EQ(message_of(R"({"do_pad": false, "pad_size": null})"), "accepted");
   EXPECT_NE(message_of(R"({"pad_size": {"height": 4, "width": 4}})").find("\"pad_size\""), std::string::npos);
-  EXPECT_NE(message_of(R"({"image_processor_type": "Qwen2VLImageProcessor"})").find("Qwen2VLImageProcessor"), std::string::npos);
+  EXPECT_NE(message_of(R"({"image_processor_type": "Qwen2VLImageProcessor"})").find("Qwen2VLImageProcessor"),
+            std::string::npos);
   EXPECT_NE(message_of(R"({"size": {"max_height": 4, "max_width": 4}})").find("max_height"), std::string::npos);
   EXPECT_NE(message_of(R"({"size": {"height": 4}})").find("height and width"), std::string::npos);
   EXPECT_NE(message_of(R"({"size": 99999999})").find("16384"), std::string::npos);
@@ -99,7 +109,8 @@ TEST(Preprocess, RefusesWhatItDoesNotCover) {
   EXPECT_NE(message_of(R"({"resample": 9})").find("resample"), std::string::npos);
   EXPECT_NE(message_of(R"({"crop_pct": 0.875})").find("crop_pct"), std::string::npos);
   EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 2})").find("crop_pct"), std::string::npos);
-  EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 0.5, "crop_size": 9})").find("crop_size"), std::string::npos);
+  EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 0.5, "crop_size": 9})").find("crop_size"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
-// Resize: Pillow's filter weights, its two passes, and how the work is split over threads. The loops are in resize_hwy.cc.
+// Resize: Pillow's filter weights, its two passes, and how the work is split over threads. The loops are in
+// resize_hwy.cc.
 //
-// Weights are computed exactly as in Pillow's Resample.c, in double precision from a box in single precision, since the last bit of a
-// weight can decide the rounding of a pixel.
+// Weights are computed exactly as in Pillow's Resample.c, in double precision from a box in single precision, since the
+// last bit of a weight can decide the rounding of a pixel.
 #include "media/resize.h"
 
 #include <algorithm>
@@ -88,24 +89,26 @@ void ResizeAcross(const ImageView& view, const FixedWeights& weights, uint8_t* o
   const int64_t width = static_cast<int64_t>(weights.first.size());
   const int64_t readable = ReadableBytes(weights);
   const uint8_t* end_of_view = view.row(view.height - 1) + 3 * view.width;
-  base::ParallelFor((view.height + 3) / 4, RowsPerThread(static_cast<int64_t>(weights.weight.size())) / 4, [&](int64_t begin, int64_t end) {
-    std::array<std::vector<uint8_t>, 4> padded;
-    for (int64_t block = begin; block < end; ++block) {
-      const uint8_t* in[4];
-      uint8_t* rows_out[4];
-      for (int64_t r = 0; r < 4; ++r) {
-        const int64_t y = std::min(block * 4 + r, view.height - 1);  // the last block may repeat the last row
-        in[r] = view.row(y);
-        rows_out[r] = out + y * width * 3;
-        if (end_of_view - in[r] < readable) {  // the loop may read a few bytes past the end of the pixels
-          padded[r].assign(static_cast<size_t>(readable), 0);
-          std::memcpy(padded[r].data(), in[r], static_cast<size_t>(std::min(readable, 3 * view.width)));
-          in[r] = padded[r].data();
+  base::ParallelFor(
+      (view.height + 3) / 4, RowsPerThread(static_cast<int64_t>(weights.weight.size())) / 4,
+      [&](int64_t begin, int64_t end) {
+        std::array<std::vector<uint8_t>, 4> padded;
+        for (int64_t block = begin; block < end; ++block) {
+          const uint8_t* in[4];
+          uint8_t* rows_out[4];
+          for (int64_t r = 0; r < 4; ++r) {
+            const int64_t y = std::min(block * 4 + r, view.height - 1);  // the last block may repeat the last row
+            in[r] = view.row(y);
+            rows_out[r] = out + y * width * 3;
+            if (end_of_view - in[r] < readable) {  // the loop may read a few bytes past the end of the pixels
+              padded[r].assign(static_cast<size_t>(readable), 0);
+              std::memcpy(padded[r].data(), in[r], static_cast<size_t>(std::min(readable, 3 * view.width)));
+              in[r] = padded[r].data();
+            }
+          }
+          ResizeFourRows(in, weights, rows_out);
         }
-      }
-      ResizeFourRows(in, weights, rows_out);
-    }
-  });
+      });
 }
 
 // Every column of `view` resized down, into `out` without padding.
@@ -146,10 +149,10 @@ ImageView ViewOf(const Image& image) {
 }
 
 ImageView Cropped(const ImageView& view, const Rectangle& part) {
-  Require(part.left >= 0 && part.top >= 0 && part.width >= 1 && part.height >= 1 && part.width <= view.width - part.left &&
-              part.height <= view.height - part.top,
-          "[crop] expected a part of ", view.width, "x", view.height, " px, got ", part.width, "x", part.height, " at (", part.left, ",",
-          part.top, ")");
+  Require(part.left >= 0 && part.top >= 0 && part.width >= 1 && part.height >= 1 &&
+              part.width <= view.width - part.left && part.height <= view.height - part.top,
+          "[crop] expected a part of ", view.width, "x", view.height, " px, got ", part.width, "x", part.height,
+          " at (", part.left, ",", part.top, ")");
   return {view.row(part.top) + part.left * 3, part.width, part.height, view.stride_bytes};
 }
 
@@ -159,14 +162,15 @@ ResizePlan PlanResize(const ImageView& view, const ResizeOptions& options) {
           "[resize] expected a result of 1 to 16777216 px a side, got ", width, "x", height);
   const auto in_width = static_cast<float>(view.width), in_height = static_cast<float>(view.height);
   const Box box = options.box.value_or(Box{0, 0, in_width, in_height});
-  Require(box.left >= 0 && box.top >= 0 && box.right <= in_width && box.bottom <= in_height && box.left < box.right && box.top < box.bottom,
-          "[resize] expected a box within ", view.width, "x", view.height, " px, got (", box.left, ",", box.top, ")-(", box.right, ",",
-          box.bottom, ")");
+  Require(box.left >= 0 && box.top >= 0 && box.right <= in_width && box.bottom <= in_height && box.left < box.right &&
+              box.top < box.bottom,
+          "[resize] expected a box within ", view.width, "x", view.height, " px, got (", box.left, ",", box.top, ")-(",
+          box.right, ",", box.bottom, ")");
   const Rectangle window = options.window.value_or(Rectangle{0, 0, width, height});
-  Require(window.left >= 0 && window.top >= 0 && window.width >= 1 && window.height >= 1 && window.width <= width - window.left &&
-              window.height <= height - window.top,
-          "[resize] expected a window within ", width, "x", height, " px, got ", window.width, "x", window.height, " at (", window.left, ",",
-          window.top, ")");
+  Require(window.left >= 0 && window.top >= 0 && window.width >= 1 && window.height >= 1 &&
+              window.width <= width - window.left && window.height <= height - window.top,
+          "[resize] expected a window within ", width, "x", height, " px, got ", window.width, "x", window.height,
+          " at (", window.left, ",", window.top, ")");
   ResizePlan plan;
   plan.across = {view.width, box.left, box.right, width, window.left, window.left + window.width};
   plan.down = {view.height, box.top, box.bottom, height, window.top, window.top + window.height};
@@ -212,7 +216,8 @@ std::vector<int32_t> NearestPositions(const Axis& axis) {
   positions.reserve(static_cast<size_t>(axis.end - axis.begin));
   double position = axis.from + scale * 0.5;  // summed up, not multiplied, as in Pillow
   for (int64_t i = 0; i < axis.end; ++i, position += scale) {
-    if (i >= axis.begin) positions.push_back(static_cast<int32_t>(std::min<int64_t>(static_cast<int64_t>(position), axis.in_size - 1)));
+    if (i >= axis.begin)
+      positions.push_back(static_cast<int32_t>(std::min<int64_t>(static_cast<int64_t>(position), axis.in_size - 1)));
   }
   return positions;
 }
@@ -220,7 +225,8 @@ std::vector<int32_t> NearestPositions(const Axis& axis) {
 void ResizeInto(const ImageView& view, const ResizeOptions& options, uint8_t* out) {
   const ResizePlan plan = PlanResize(view, options);
   if (options.filter == Filter::kNearest) return ResizeNearest(view, plan, out);
-  const ReadyAxis across(plan.across, plan.needs_across, options.filter, 4), down(plan.down, plan.needs_down, options.filter, 2);
+  const ReadyAxis across(plan.across, plan.needs_across, options.filter, 4),
+      down(plan.down, plan.needs_down, options.filter, 2);
   const int64_t width = plan.across.end - plan.across.begin, height = plan.down.end - plan.down.begin;
   const ImageView used = Cropped(view, {across.from, down.from, across.to - across.from, down.to - down.from});
   if (!plan.needs_across && !plan.needs_down) {

@@ -1,8 +1,10 @@
 // Resizing of RGB pictures, bit for bit as Pillow's Image.resize does it.
 //
-// Models are trained on what Pillow makes of a picture, and a resize that is only similar costs accuracy. So the arithmetic is
-// Pillow's (version 13): two passes, each a weighted sum in 22-bit fixed point rounded to 8 bits, with the filter widened when shrinking
-// (antialias). Which pass is first decides the last bit of many pixels, so Pillow's rule for that is followed too. The loops are SIMD (resize_hwy.cc) and run on several threads when the picture is large.
+// Models are trained on what Pillow makes of a picture, and a resize that is only similar costs accuracy. So the
+// arithmetic is Pillow's (version 13): two passes, each a weighted sum in 22-bit fixed point rounded to 8 bits, with
+// the filter widened when shrinking (antialias). Which pass is first decides the last bit of many pixels, so Pillow's
+// rule for that is followed too. The loops are SIMD (resize_hwy.cc) and run on several threads when the picture is
+// large.
 #pragma once
 
 #include <cstdint>
@@ -31,15 +33,15 @@ struct ImageView {
 
 ImageView ViewOf(const Image& image);
 
-// The part [left, left+width) x [top, top+height), which must lie within `view`; throws kInvalidArgument otherwise. What is outside is
-// invisible to a later Resize, unlike with a Box.
+// The part [left, left+width) x [top, top+height), which must lie within `view`; throws kInvalidArgument otherwise.
+// What is outside is invisible to a later Resize, unlike with a Box.
 struct Rectangle {
   int64_t left, top, width, height;  // px
 };
 ImageView Cropped(const ImageView& view, const Rectangle& part);
 
-// The region of the source that is mapped to the whole result, in pixels and fractions of them; filters reach beyond it. Pillow's `box`,
-// single precision as there.
+// The region of the source that is mapped to the whole result, in pixels and fractions of them; filters reach beyond
+// it. Pillow's `box`, single precision as there.
 struct Box {
   float left, top, right, bottom;
 };
@@ -52,7 +54,8 @@ struct ResizeOptions {
   std::optional<Rectangle> window;  // the part of the result that is wanted and computed; default: all of it
 };
 
-// Throws kInvalidArgument for sizes below 1, a box that is empty or reaches outside of the source, or a window outside of the result.
+// Throws kInvalidArgument for sizes below 1, a box that is empty or reaches outside of the source, or a window outside
+// of the result.
 Image Resize(const Image& image, const ResizeOptions& options);
 // As above, from a view into `out` [height, width, 3] of the result or its window, without padding.
 void ResizeInto(const ImageView& view, const ResizeOptions& options, uint8_t* out);
@@ -62,13 +65,15 @@ Image ResizeReference(const ImageView& view, const ResizeOptions& options);
 
 // ---- shared by the implementations
 
-// Pillow's weights of one axis: wanted result i is the sum over k < count[i] of weight[i * most_taps + k] * source[first[i] + k].
+// Pillow's weights of one axis: wanted result i is the sum over k < count[i] of weight[i * most_taps + k] *
+// source[first[i] + k].
 struct AxisWeights {
   int64_t most_taps = 0;
   std::vector<int32_t> first, count;  // [out]
   std::vector<double> weight;         // [out, most_taps], each row sums to 1
 };
-// One axis of a resize: source positions `from` to `to` (ends of the box) become `out_size` results, of which [begin, end) are wanted.
+// One axis of a resize: source positions `from` to `to` (ends of the box) become `out_size` results, of which [begin,
+// end) are wanted.
 struct Axis {
   int64_t in_size;
   float from, to;

@@ -1,8 +1,9 @@
 // The loops behind Resize. See resize_hwy.h for the split of the weights.
 //
-// Across a row the pixels lie interleaved (r g b r g b), so four neighbouring pixels are shuffled into pairs per colour, (r0 r1) (g0 g1)
-// (b0 b1), and a pairwise multiply-add handles two pixels of all colours at once; four rows share the weights. Down a column whole
-// rows are added up, two at a time. Vectors are at most 32 bytes: wider ones would not help the short sums of typical resizes.
+// Across a row the pixels lie interleaved (r g b r g b), so four neighbouring pixels are shuffled into pairs per
+// colour, (r0 r1) (g0 g1) (b0 b1), and a pairwise multiply-add handles two pixels of all colours at once; four rows
+// share the weights. Down a column whole rows are added up, two at a time. Vectors are at most 32 bytes: wider ones
+// would not help the short sums of typical resizes.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "media/resize_hwy.cc"
 #include "hwy/foreach_target.h"
@@ -53,7 +54,9 @@ void FourRows(const uint8_t* const in[4], const FixedWeights& across, uint8_t* c
   }
 }
 
-void Columns(const ColumnJob& job, const FixedWeights& down, int64_t y, uint8_t* out) { ColumnBytes(job, down, y, 0, out); }
+void Columns(const ColumnJob& job, const FixedWeights& down, int64_t y, uint8_t* out) {
+  ColumnBytes(job, down, y, 0, out);
+}
 
 #else
 
@@ -65,7 +68,8 @@ using V16 = hn::Vec<D16>;
 using V32 = hn::Vec<D32>;
 constexpr bool kIsWide = hn::MaxLanes(D8()) == 32;  // two blocks of 16 bytes, else one
 
-// Sum of pairwise products, one number for each pair of 16-bit lanes. Two registers, because some machines keep halves apart.
+// Sum of pairwise products, one number for each pair of 16-bit lanes. Two registers, because some machines keep halves
+// apart.
 struct Sum {
   HWY_INLINE Sum() : a(hn::Zero(D32())), b(hn::Zero(D32())) {}
   HWY_INLINE void Add(V16 values, V16 weights) { a = hn::ReorderWidenMulAccumulate(D32(), values, weights, a, b); }
@@ -82,8 +86,9 @@ HWY_INLINE V32 Rounded(const Sum& low, const Sum& high) {
 }
 
 // For each 16-byte block of a vector: which bytes of four RGB pixels make the pairs of two of them, 0x80 for zero.
-alignas(32) constexpr uint8_t kPixelPairs[32] = {0, 0x80, 3, 0x80, 1, 0x80, 4, 0x80,  2, 0x80, 5,  0x80, 0x80, 0x80, 0x80, 0x80,
-                                                 6, 0x80, 9, 0x80, 7, 0x80, 10, 0x80, 8, 0x80, 11, 0x80, 0x80, 0x80, 0x80, 0x80};
+alignas(32) constexpr uint8_t kPixelPairs[32] = {0,    0x80, 3,    0x80, 1,    0x80, 4,    0x80, 2,    0x80, 5,
+                                                 0x80, 0x80, 0x80, 0x80, 0x80, 6,    0x80, 9,    0x80, 7,    0x80,
+                                                 10,   0x80, 8,    0x80, 11,   0x80, 0x80, 0x80, 0x80, 0x80};
 // Which bytes of a group's weights go with them.
 alignas(32) constexpr uint8_t kLowWeights[32] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3,
                                                  4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7};
@@ -99,7 +104,8 @@ struct Shuffles {
   V8 pairs, low, high;
 };
 
-HWY_INLINE void AddGroup(const uint8_t* const in[4], int64_t offset, V8 weights, const Shuffles& shuffles, Sum low[4], Sum high[4]) {
+HWY_INLINE void AddGroup(const uint8_t* const in[4], int64_t offset, V8 weights, const Shuffles& shuffles, Sum low[4],
+                         Sum high[4]) {
   const V16 low_weights = hn::BitCast(D16(), hn::TableLookupBytes(weights, shuffles.low));
   const V16 high_weights = hn::BitCast(D16(), hn::TableLookupBytes(weights, shuffles.high));
   for (int r = 0; r < 4; ++r) {
@@ -111,10 +117,12 @@ HWY_INLINE void AddGroup(const uint8_t* const in[4], int64_t offset, V8 weights,
 }
 
 template <class V>
-HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> SumOfBlocks(V total) {
+HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4> > SumOfBlocks(V total) {
   const hn::FixedTag<int32_t, 4> d;
-  if constexpr (kIsWide && sizeof(V) > 0) return hn::Add(hn::LowerHalf(d, total), hn::UpperHalf(d, total));
-  else return total;
+  if constexpr (kIsWide && sizeof(V) > 0)
+    return hn::Add(hn::LowerHalf(d, total), hn::UpperHalf(d, total));
+  else
+    return total;
 }
 
 void FourRows(const uint8_t* const in[4], const FixedWeights& across, uint8_t* const out[4]) {
@@ -163,7 +171,7 @@ template <class V>
 HWY_INLINE void StoreBlocks(V left, V right, uint8_t* out) {
   const hn::DFromV<V> d;
   if constexpr (kIsWide) {
-    const hn::Repartition<uint64_t, hn::DFromV<V>> d64;
+    const hn::Repartition<uint64_t, hn::DFromV<V> > d64;
     const auto l = hn::BitCast(d64, left), r = hn::BitCast(d64, right);
     hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, l, r)), d, out);
     hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, l, r)), d, out + 16);
@@ -182,7 +190,8 @@ HWY_INLINE void ColumnBlock(const ColumnJob& job, const FixedWeights& down, int6
     const int64_t k = first + 2 * int64_t{g};
     const uint8_t* row = job.in + k * job.stride_bytes + at;
     const V8 a = hn::LoadU(D8(), row);
-    const V8 b = hn::LoadU(D8(), k + 1 < job.row_count ? row + job.stride_bytes : row);  // its weight is 0 when there is none
+    const V8 b =
+        hn::LoadU(D8(), k + 1 < job.row_count ? row + job.stride_bytes : row);  // its weight is 0 when there is none
     int32_t words[2];
     std::memcpy(words, weight, sizeof(words));
     const V16 low_weights = hn::BitCast(D16(), hn::Set(D32(), words[0]));
@@ -237,7 +246,8 @@ FixedWeights MakeFixedWeights(const AxisWeights& axis, int group_taps) {
   fixed.weight.resize(static_cast<size_t>(total));
   for (size_t i = 0; i < out_size; ++i) {
     for (int32_t k = 0; k < axis.count[i]; ++k) {
-      const double scaled = axis.weight[i * static_cast<size_t>(axis.most_taps) + static_cast<size_t>(k)] * (1 << kWeightBits);
+      const double scaled =
+          axis.weight[i * static_cast<size_t>(axis.most_taps) + static_cast<size_t>(k)] * (1 << kWeightBits);
       const int32_t whole = static_cast<int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
       int16_t* group = fixed.weight.data() + fixed.at[i] + int64_t{2} * group_taps * (k / group_taps);
       group[k % group_taps] = static_cast<int16_t>(whole & ((1 << kLowBits) - 1));

@@ -14,7 +14,8 @@ void ResizeLines(int64_t lines, const AxisWeights& axis, At at, Put put) {
     for (size_t i = 0; i < axis.first.size(); ++i) {
       for (int c = 0; c < 3; ++c) {
         double sum = 0;
-        for (int32_t k = 0; k < axis.count[i]; ++k) sum += axis.weight[i * static_cast<size_t>(axis.most_taps) + k] * at(line, axis.first[i] + k, c);
+        for (int32_t k = 0; k < axis.count[i]; ++k)
+          sum += axis.weight[i * static_cast<size_t>(axis.most_taps) + k] * at(line, axis.first[i] + k, c);
         put(line, static_cast<int64_t>(i), c, static_cast<uint8_t>(std::clamp(std::floor(sum + 0.5), 0.0, 255.0)));
       }
     }
@@ -35,15 +36,18 @@ Image ResizeReference(const ImageView& view, const ResizeOptions& options) {
     return out;
   }
   // An axis that keeps its size has weights of 1 here, where Resize copies: the same numbers.
-  const AxisWeights across = MakeAxisWeights(plan.across, options.filter), down = MakeAxisWeights(plan.down, options.filter);
+  const AxisWeights across = MakeAxisWeights(plan.across, options.filter),
+                    down = MakeAxisWeights(plan.down, options.filter);
   Image between = plan.is_down_first ? Image::Allocate(view.width, height) : Image::Allocate(width, view.height);
   const auto resize_across = [&](const ImageView& in, Image& to) {
-    ResizeLines(in.height, across, [&](int64_t y, int64_t x, int c) { return in.row(y)[x * 3 + c]; },
-                [&](int64_t y, int64_t x, int c, uint8_t value) { to.mutable_row(y)[x * 3 + c] = value; });
+    ResizeLines(
+        in.height, across, [&](int64_t y, int64_t x, int c) { return in.row(y)[x * 3 + c]; },
+        [&](int64_t y, int64_t x, int c, uint8_t value) { to.mutable_row(y)[x * 3 + c] = value; });
   };
   const auto resize_down = [&](const ImageView& in, Image& to) {
-    ResizeLines(in.width, down, [&](int64_t x, int64_t y, int c) { return in.row(y)[x * 3 + c]; },
-                [&](int64_t x, int64_t y, int c, uint8_t value) { to.mutable_row(y)[x * 3 + c] = value; });
+    ResizeLines(
+        in.width, down, [&](int64_t x, int64_t y, int c) { return in.row(y)[x * 3 + c]; },
+        [&](int64_t x, int64_t y, int c, uint8_t value) { to.mutable_row(y)[x * 3 + c] = value; });
   };
   if (plan.is_down_first) {
     resize_down(view, between);

@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "media/golden_testing.h"
+#include "testing/testing.h"
 
 namespace fovea::media {
 namespace {
@@ -19,7 +20,8 @@ struct Case {
 // "filter sw sh dw dh x0 y0 x1 y1"
 Case CaseOf(const std::string& name) {
   const std::vector<std::string> words = Words(name);
-  Case result{Pattern(std::stoi(words[1]), std::stoi(words[2])), {.width = std::stoi(words[3]), .height = std::stoi(words[4])}};
+  Case result{Pattern(std::stoi(words[1]), std::stoi(words[2])),
+              {.width = std::stoi(words[3]), .height = std::stoi(words[4])}};
   for (int filter = 0; filter < 6; ++filter) {
     if (FilterName(static_cast<Filter>(filter)) == words[0]) result.options.filter = static_cast<Filter>(filter);
   }
@@ -35,7 +37,7 @@ int LargestDifference(const Image& a, const uint8_t* b) {
 
 TEST(Resize, EqualsPillow) {
   int compared = 0;
-  for (const GoldenRecord& record : ReadGolden("resize.bin")) {
+  for (const GoldenRecord& record : ReadGolden(testing::SourcePath("tests/golden/media/resize.bin"))) {
     SCOPED_TRACE(record.name);
     const Case c = CaseOf(record.name);
     const Image resized = Resize(c.image, c.options);
@@ -46,7 +48,8 @@ TEST(Resize, EqualsPillow) {
 }
 
 TEST(Resize, LargeOnesEqualPillowOnAnyNumberOfThreads) {
-  const auto sums = nlohmann::json::parse(base::ReadTextFile(testing::SourcePath("tests/golden/media/resize_crc.json")));
+  const auto sums =
+      nlohmann::json::parse(base::ReadTextFile(testing::SourcePath("tests/golden/media/resize_crc.json")));
   for (const auto& [name, sum] : sums.items()) {
     SCOPED_TRACE(name);
     const Case c = CaseOf(name);
@@ -60,12 +63,15 @@ TEST(Resize, LargeOnesEqualPillowOnAnyNumberOfThreads) {
 
 TEST(Resize, IsWithinOneOfTheReference) {
   uint32_t random = 7;
-  const auto next = [&](int64_t most) { return 1 + static_cast<int64_t>((random = random * 1664525 + 1013904223) >> 8) % most; };
+  const auto next = [&](int64_t most) {
+    return 1 + static_cast<int64_t>((random = random * 1664525 + 1013904223) >> 8) % most;
+  };
   for (int round = 0; round < 150; ++round) {
     const Image image = Pattern(next(70), next(70));
     const ResizeOptions options{.width = next(90), .height = next(90), .filter = static_cast<Filter>(round % 6)};
     const Image expected = ResizeReference(ViewOf(image), options);
-    EXPECT_LE(LargestDifference(Resize(image, options), expected.data()), 1) << image.width << "x" << image.height << " -> " << options.width << "x" << options.height;
+    EXPECT_LE(LargestDifference(Resize(image, options), expected.data()), 1)
+        << image.width << "x" << image.height << " -> " << options.width << "x" << options.height;
   }
 }
 
@@ -93,7 +99,8 @@ TEST(Resize, WindowIsAPartOfTheWhole) {
       const Image part = Resize(image, options);
       const ImageView expected = Cropped(ViewOf(whole), window);
       ASSERT_EQ(part.width, 29);
-      for (int64_t y = 0; y < 21; ++y) EXPECT_EQ(std::memcmp(part.row(y), expected.row(y), 29 * 3), 0) << filter << " " << width << " row " << y;
+      for (int64_t y = 0; y < 21; ++y)
+        EXPECT_EQ(std::memcmp(part.row(y), expected.row(y), 29 * 3), 0) << filter << " " << width << " row " << y;
     }
   }
 }

@@ -1,9 +1,9 @@
-// TIFF through libtiff, from memory: first page; strips or tiles; grey, palette, RGB, CMYK of 1 to 16 bits, with or without alpha, in one
-// plane or several; any compression libtiff knows.
+// TIFF through libtiff, from memory: first page; strips or tiles; grey, palette, RGB, CMYK of 1 to 16 bits, with or
+// without alpha, in one plane or several; any compression libtiff knows.
 //
-// libtiff undoes the compression, this file turns samples into RGB (16 bit by >> 8). YCbCr is left to libtiff: to its JPEG decoder, or
-// to its RGBA interface when the pixels are stored subsampled without JPEG. Not read: 32-bit and floating-point samples, CIE Lab,
-// and the "old-style JPEG" of 1992, whose reader is a well-known source of trouble.
+// libtiff undoes the compression, this file turns samples into RGB (16 bit by >> 8). YCbCr is left to libtiff: to its
+// JPEG decoder, or to its RGBA interface when the pixels are stored subsampled without JPEG. Not read: 32-bit and
+// floating-point samples, CIE Lab, and the "old-style JPEG" of 1992, whose reader is a well-known source of trouble.
 #include <tiffio.h>
 
 #include <algorithm>
@@ -25,7 +25,8 @@ struct Messages {
 
 int KeepMessage(TIFF*, void* user, const char* module, const char* format, va_list arguments) {
   auto* messages = static_cast<Messages*>(user);
-  const int used = std::snprintf(messages->last, sizeof(messages->last), "%s: ", module != nullptr ? module : "libtiff");
+  const int used =
+      std::snprintf(messages->last, sizeof(messages->last), "%s: ", module != nullptr ? module : "libtiff");
   if (used > 0 && used < static_cast<int>(sizeof(messages->last))) {
     std::vsnprintf(messages->last + used, sizeof(messages->last) - static_cast<size_t>(used), format, arguments);
   }
@@ -88,15 +89,18 @@ uint16_t Field(TIFF* tiff, uint32_t tag, uint16_t fallback) {
 Page Open(const Source& source) {
   Page page;
   page.cursor = std::make_unique<Cursor>(Cursor{source.bytes});
-  const std::unique_ptr<TIFFOpenOptions, void (*)(TIFFOpenOptions*)> options(TIFFOpenOptionsAlloc(), TIFFOpenOptionsFree);
+  const std::unique_ptr<TIFFOpenOptions, void (*)(TIFFOpenOptions*)> options(TIFFOpenOptionsAlloc(),
+                                                                             TIFFOpenOptionsFree);
   TIFFOpenOptionsSetErrorHandlerExtR(options.get(), KeepMessage, page.messages.get());
   TIFFOpenOptionsSetWarningHandlerExtR(options.get(), DropMessage, nullptr);
-  TIFFOpenOptionsSetMaxSingleMemAlloc(options.get(), static_cast<tmsize_t>(std::max<int64_t>(source.options.max_pixels, 1 << 20) * 16));
-  page.tiff.reset(TIFFClientOpenExt("tiff", "r", page.cursor.get(), ReadBytes, WriteNothing, Seek, CloseNothing, Size, Map, Unmap,
-                                    options.get()));
+  TIFFOpenOptionsSetMaxSingleMemAlloc(
+      options.get(), static_cast<tmsize_t>(std::max<int64_t>(source.options.max_pixels, 1 << 20) * 16));
+  page.tiff.reset(TIFFClientOpenExt("tiff", "r", page.cursor.get(), ReadBytes, WriteNothing, Seek, CloseNothing, Size,
+                                    Map, Unmap, options.get()));
   TIFF* tiff = page.tiff.get();
   if (tiff == nullptr) FailDamaged(source, "damaged TIFF: ", page.messages->last);
-  if (TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &page.width) != 1 || TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &page.height) != 1) {
+  if (TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &page.width) != 1 ||
+      TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &page.height) != 1) {
     FailDamaged(source, "damaged TIFF: no image size");
   }
   page.bits = Field(tiff, TIFFTAG_BITSPERSAMPLE, 1);
@@ -112,14 +116,16 @@ Page Open(const Source& source) {
                                                                                                        : 1;
   uint16_t extra_count = 0;
   uint16_t* extra = nullptr;
-  const bool has_extra = TIFFGetField(tiff, TIFFTAG_EXTRASAMPLES, &extra_count, &extra) == 1 && extra_count > 0 && extra != nullptr;
+  const bool has_extra =
+      TIFFGetField(tiff, TIFFTAG_EXTRASAMPLES, &extra_count, &extra) == 1 && extra_count > 0 && extra != nullptr;
   if (page.samples > colors) {
     // Without the tag, a fourth sample beside RGB is alpha, as in Pillow.
     const uint16_t kind = has_extra ? extra[0] : colors == 3 ? EXTRASAMPLE_UNASSALPHA : EXTRASAMPLE_UNSPECIFIED;
     if (kind == EXTRASAMPLE_ASSOCALPHA) page.alpha = Alpha::kPremultiplied;
     if (kind == EXTRASAMPLE_UNASSALPHA) page.alpha = Alpha::kStraight;
   }
-  if (page.samples < colors) FailDamaged(source, "damaged TIFF: ", page.samples, " samples a pixel for ", colors, " colours");
+  if (page.samples < colors)
+    FailDamaged(source, "damaged TIFF: ", page.samples, " samples a pixel for ", colors, " colours");
   page.info.format = "tiff";
   page.info.bits = page.bits;
   page.info.has_alpha = page.alpha != Alpha::kNone;
@@ -136,12 +142,15 @@ void CheckSupported(const Source& source, const Page& page) {
   }
   const bool has_known_depth = page.bits == 1 || page.bits == 2 || page.bits == 4 || page.bits == 8 || page.bits == 16;
   if (!has_known_depth || page.sample_format == SAMPLEFORMAT_IEEEFP || page.samples > 16) {
-    FailUnsupported(source, "TIFF with ", page.samples, " samples of ", page.bits, page.sample_format == SAMPLEFORMAT_IEEEFP ? " bits, floating point" : " bits");
+    FailUnsupported(source, "TIFF with ", page.samples, " samples of ", page.bits,
+                    page.sample_format == SAMPLEFORMAT_IEEEFP ? " bits, floating point" : " bits");
   }
-  if (page.bits == 16 && page.photometric == PHOTOMETRIC_PALETTE) FailUnsupported(source, "TIFF with a palette of 65,536 colours");
+  if (page.bits == 16 && page.photometric == PHOTOMETRIC_PALETTE)
+    FailUnsupported(source, "TIFF with a palette of 65,536 colours");
 }
 
-// `count` packed samples -> one byte each: values are scaled to 0..255, palette indices kept. 16-bit samples are in native order.
+// `count` packed samples -> one byte each: values are scaled to 0..255, palette indices kept. 16-bit samples are in
+// native order.
 void Unpack(const uint8_t* in, uint16_t bits, size_t count, bool is_index, uint8_t* out, size_t out_step) {
   if (bits == 8) {
     for (size_t i = 0; i < count; ++i) out[i * out_step] = in[i];
@@ -166,9 +175,11 @@ class RowConverter {
   RowConverter(const Source& source, const Page& page) : page_(page), rgba_(size_t{4} * page.width) {
     if (page.photometric != PHOTOMETRIC_PALETTE) return;
     uint16_t *red = nullptr, *green = nullptr, *blue = nullptr;
-    if (TIFFGetField(page.tiff.get(), TIFFTAG_COLORMAP, &red, &green, &blue) != 1) FailDamaged(source, "damaged TIFF: no palette");
+    if (TIFFGetField(page.tiff.get(), TIFFTAG_COLORMAP, &red, &green, &blue) != 1)
+      FailDamaged(source, "damaged TIFF: no palette");
     for (size_t i = 0; i < (size_t{1} << page.bits); ++i) {
-      palette_[i] = {static_cast<uint8_t>(red[i] >> 8), static_cast<uint8_t>(green[i] >> 8), static_cast<uint8_t>(blue[i] >> 8)};
+      palette_[i] = {static_cast<uint8_t>(red[i] >> 8), static_cast<uint8_t>(green[i] >> 8),
+                     static_cast<uint8_t>(blue[i] >> 8)};
     }
   }
 
@@ -183,8 +194,10 @@ class RowConverter {
     for (size_t i = 0; i < count; ++i) {
       const uint8_t* in = samples + i * page_.samples;
       uint8_t* out = &rgba_[4 * i];
-      if (page_.photometric == PHOTOMETRIC_PALETTE) std::memcpy(out, palette_[in[0]].data(), 3);
-      else for (int c = 0; c < 3; ++c) out[c] = in[colors == 3 ? c : 0] ^ inverse;
+      if (page_.photometric == PHOTOMETRIC_PALETTE)
+        std::memcpy(out, palette_[in[0]].data(), 3);
+      else
+        for (int c = 0; c < 3; ++c) out[c] = in[colors == 3 ? c : 0] ^ inverse;
       const uint8_t alpha = page_.alpha == Alpha::kNone ? 255 : in[colors];
       if (page_.alpha == Alpha::kPremultiplied && alpha != 0 && alpha != 255) {
         for (int c = 0; c < 3; ++c) out[c] = static_cast<uint8_t>(std::min(255, 255 * out[c] / alpha));
@@ -206,7 +219,8 @@ Image DecodeBlocks(const Source& source, const Page& page) {
   const bool is_tiled = TIFFIsTiled(tiff) != 0;
   uint32_t block_width = page.width, block_height = page.height;
   if (is_tiled) {
-    if (TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &block_width) != 1 || TIFFGetField(tiff, TIFFTAG_TILELENGTH, &block_height) != 1) {
+    if (TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &block_width) != 1 ||
+        TIFFGetField(tiff, TIFFTAG_TILELENGTH, &block_height) != 1) {
       FailDamaged(source, "damaged TIFF: no tile size");
     }
     CheckBudget(source, block_width, block_height);
@@ -224,7 +238,8 @@ Image DecodeBlocks(const Source& source, const Page& page) {
   }
   // A block may be stored larger than the picture; only the part inside is unpacked.
   const auto packed = std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(block_bytes));
-  std::vector<uint8_t> samples(size_t{block_width} * std::min(block_height, page.height) * (is_planar ? page.samples : 0));
+  std::vector<uint8_t> samples(size_t{block_width} * std::min(block_height, page.height) *
+                               (is_planar ? page.samples : 0));
   std::vector<uint8_t> row(size_t{block_width} * page.samples);
   RowConverter converter(source, page);
   Image image = Image::Allocate(page.width, page.height);
@@ -236,17 +251,20 @@ Image DecodeBlocks(const Source& source, const Page& page) {
       for (uint32_t plane = 0; plane < plane_count; ++plane) {
         const auto sample = static_cast<uint16_t>(plane);
         const tmsize_t wanted = is_tiled ? block_bytes : static_cast<tmsize_t>(row_bytes * rows);
-        const tmsize_t got = is_tiled ? TIFFReadEncodedTile(tiff, TIFFComputeTile(tiff, x0, y0, 0, sample), packed.get(), wanted)
-                                      : TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, y0, sample), packed.get(), wanted);
+        const tmsize_t got =
+            is_tiled ? TIFFReadEncodedTile(tiff, TIFFComputeTile(tiff, x0, y0, 0, sample), packed.get(), wanted)
+                     : TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, y0, sample), packed.get(), wanted);
         if (got != wanted) FailDamaged(source, "damaged or truncated TIFF: ", page.messages->last);
         if (!is_planar) continue;
         for (uint32_t y = 0; y < rows; ++y) {
-          Unpack(packed.get() + y * row_bytes, page.bits, columns, is_index, &samples[size_t{y} * columns * page.samples + plane], page.samples);
+          Unpack(packed.get() + y * row_bytes, page.bits, columns, is_index,
+                 &samples[size_t{y} * columns * page.samples + plane], page.samples);
         }
       }
       for (uint32_t y = 0; y < rows; ++y) {
         const uint8_t* in = is_planar ? &samples[size_t{y} * columns * page.samples] : row.data();
-        if (!is_planar) Unpack(packed.get() + y * row_bytes, page.bits, size_t{columns} * page.samples, is_index, row.data(), 1);
+        if (!is_planar)
+          Unpack(packed.get() + y * row_bytes, page.bits, size_t{columns} * page.samples, is_index, row.data(), 1);
         converter.Convert(in, columns, image.mutable_row(y0 + y) + size_t{3} * x0);
       }
     }

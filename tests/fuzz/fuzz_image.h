@@ -1,7 +1,8 @@
 // What the fuzz targets of the image formats share: read the header, then the pixels, of arbitrary bytes.
 //
-// A target keeps to its own format by its first bytes, which it puts in place itself, so that no time is spent on finding them. An Error
-// is the expected answer; anything else (crash, leak, another exception, an image larger than allowed) is a finding.
+// A target keeps to its own format by its first bytes, which it puts in place itself, so that no time is spent on
+// finding them. An Error is the expected answer; anything else (crash, leak, another exception, an image larger than
+// allowed) is a finding.
 #pragma once
 
 #include <cstdint>
