@@ -31,8 +31,7 @@ class EmbeddingCache {
 // which are mostly unrelated: their median is what is ordinary for this query, their median absolute deviation how much
 // the ordinary varies. A hit is relevant when it lies three such deviations (as standard deviations) above ordinary,
 // and in the upper half between ordinary and `best`, the best hit that is no copy of the query. Libraries below 16
-// pictures tell nothing of the ordinary: there
-// only the second condition counts.
+// pictures tell nothing of the ordinary: there only the second condition counts.
 float RelevanceFloor(std::vector<float> sample, float best);
 
 // See Library::SearchByImage; query [dim], L2-normalised.
