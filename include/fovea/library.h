@@ -113,7 +113,8 @@ class Library {
 
   // Pictures that look like this one. Pictures indexed by another model (fingerprint) are not comparable and are left
   // out. Relevance stops below three robust standard deviations above what is ordinary for this query, and below the
-  // middle between ordinary and the best hit. Throws kUnimplemented when the model embeds nothing.
+  // middle between ordinary and the best hit that is not the picture itself. Throws kUnimplemented when the model
+  // embeds nothing.
   std::vector<SearchHit> SearchByImage(const Image& image, const Model& model, const SearchOptions& options) const;
   // Pictures whose labels, file name or folders match all words (prefixes count); quotes make phrases; any input is
   // safe. Folders count from the indexed one down. Relevance stops at a quarter of the best score.

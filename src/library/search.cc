@@ -79,6 +79,8 @@ float RelevanceFloor(std::vector<float> sample, float best) {
 std::vector<SearchHit> SearchByVector(Store& store, const VectorIndex& index, std::span<const float> query,
                                       const SearchOptions& options) {
   constexpr int64_t kSample = 4096;
+  // The picture itself or a copy of it says nothing of how near the others could be.
+  constexpr float kSamePicture = 0.97f;
   std::vector<SearchHit> hits;
   if (options.limit <= 0 || index.size() == 0) return hits;
   const Snapshot snapshot(store.db());
@@ -87,8 +89,11 @@ std::vector<SearchHit> SearchByVector(Store& store, const VectorIndex& index, st
     hits.clear();
     const std::vector<VectorHit> found = index.Search(query, k);
     if (found.empty()) return hits;
+    const auto best =
+        std::find_if(found.begin(), found.end(), [](const VectorHit& hit) { return hit.score < kSamePicture; });
     const float floor = options.all ? -std::numeric_limits<float>::infinity()
-                                    : RelevanceFloor(index.SampleScores(query, kSample), found[0].score);
+                                    : RelevanceFloor(index.SampleScores(query, kSample),
+                                                     (best != found.end() ? *best : found[0]).score);
     bool has_stopped = k >= index.size();
     for (const VectorHit& hit : found) {
       const int64_t room = options.limit - static_cast<int64_t>(hits.size());

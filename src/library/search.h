@@ -30,8 +30,8 @@ class EmbeddingCache {
 // Where relevance stops for similarities to a query. `sample`: similarities to pictures from all over the library,
 // which are mostly unrelated: their median is what is ordinary for this query, their median absolute deviation how much
 // the ordinary varies. A hit is relevant when it lies three such deviations (as standard deviations) above ordinary,
-// and in the upper half between ordinary and `best`. Libraries below 16 pictures tell nothing of the ordinary: there
-// only the second condition counts.
+// and in the upper half between ordinary and `best`, the best hit that is no copy of the query. Libraries below 16
+// pictures tell nothing of the ordinary: there only the second condition counts.
 float RelevanceFloor(std::vector<float> sample, float best);
 
 // See Library::SearchByImage; query [dim], L2-normalised.

@@ -185,6 +185,22 @@ TEST_F(SearchTest, VectorsFollowTheLibrary) {
   EXPECT_TRUE(search(0, {.limit = 0}).empty());
 }
 
+// The picture that is searched for is usually in the library: that must not make everything else look irrelevant.
+TEST_F(SearchTest, APictureOfTheLibraryFindsItselfAndItsKin) {
+  const auto at = [](double degrees) {
+    const double angle = degrees * M_PI / 180;
+    return std::vector<float>{static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
+  };
+  for (int i = 0; i < 60; ++i) Add("/p/other" + std::to_string(i), {}, at(85 + i % 11));
+  Add("/p/self", {}, at(0));
+  for (int i = 0; i < 3; ++i) Add("/p/kin" + std::to_string(i), {}, at(65 + i));
+  EmbeddingCache cache;
+  const std::vector<SearchHit> hits = SearchByVector(store_, *cache.Refresh(store_, "f", 2), at(0), {});
+  ASSERT_EQ(hits.size(), 4u);
+  EXPECT_EQ(hits[0].path, "/p/self");
+  EXPECT_EQ(hits[3].path, "/p/kin2");
+}
+
 TEST(Relevance, StopsAboveTheOrdinary) {
   std::mt19937 random(2);
   std::normal_distribution<float> normal(0.35f, 0.05f);
