@@ -56,6 +56,7 @@ struct Command {
   const char* example;  // one that works, for the end of the help
   void (*define)(CLI::App& command, Arguments& arguments);
   Exit (*run)(const Arguments& arguments, Console& console);
+  bool computes = false;  // runs a model
 };
 
 // All commands, in the order of the help. `completion` and `man` are among them.

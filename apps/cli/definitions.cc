@@ -143,12 +143,12 @@ void DefineCompletion(CLI::App& command, Arguments& arguments) {
 }
 
 constexpr Command kCommands[] = {
-    {"classify", "Name what is in pictures", "fovea classify --top 3 samples/cat.jpg", DefineClassify, Classify},
+    {"classify", "Name what is in pictures", "fovea classify --top 3 samples/cat.jpg", DefineClassify, Classify, true},
     {"embed", "Turn pictures into vectors, close together when they look alike",
-     "fovea embed samples --out samples.npy", DefineEmbed, Embed},
-    {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index},
-    {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search},
-    {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval},
+     "fovea embed samples --out samples.npy", DefineEmbed, Embed, true},
+    {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index, true},
+    {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search, true},
+    {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval, true},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
     {"models", "List the models on this machine", "fovea models", DefineJson, Models},
     {"convert", "Save a model with its weights in another type",

@@ -119,8 +119,9 @@ T Config::Require(std::string_view key) const {
   const auto found = json_->find(key);
   ::fovea::Require(found != json_->end() && !found->is_null(), "[config] ", source_, " lacks \"", key, "\"");
   T value;
-  ::fovea::Require(Read(*found, value), "[config] expected \"", key, "\" in ", source_, " to be ", TypeName<T>(), ", got ",
-                   Shown(*found));
+  if (!Read(*found, value)) {  // not Require: showing the value costs more than reading it
+    Fail(ErrorCode::kInvalidArgument, "[config] expected \"", key, "\" in ", source_, " to be ", TypeName<T>(), ", got ", Shown(*found));
+  }
   return value;
 }
 

@@ -85,7 +85,8 @@ Tensor ConvNormAct::operator()(const Tensor& x, Conv2dGeometry geometry) const {
 std::shared_ptr<const kernels::PackedConv2d> ConvNormAct::Folded(const Conv2dGeometry& geometry, DType dtype) const {
   const Tensor gamma = norm.weight.value().To(DType::kF32), beta = norm.bias.value().To(DType::kF32);
   const Tensor mean = norm.running_mean.value().To(DType::kF32), variance = norm.running_var.value().To(DType::kF32);
-  Tensor weight = conv.weight.value().To(DType::kF32).Clone();
+  Tensor weight = conv.weight.value().To(DType::kF32);
+  if (!weight.is_sole_owner()) weight = weight.Clone();  // it was f32 already: leave the parameter alone
   Tensor bias = Tensor::Empty({weight.dim(0)});
   const int64_t fan_in = weight.numel() / weight.dim(0);
   for (int64_t o = 0; o < weight.dim(0); ++o) {

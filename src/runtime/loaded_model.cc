@@ -37,7 +37,8 @@ std::vector<std::string> ReadClassNames(const base::Config& config) {
   if (!config.Has("id2label")) return {};
   const base::Config labels = config.Object("id2label");
   std::vector<std::string> names;
-  for (size_t i = 0; i < labels.Keys().size(); ++i) names.push_back(labels.Require<std::string>(std::to_string(i)));
+  const size_t count = labels.Keys().size();
+  for (size_t i = 0; i < count; ++i) names.push_back(labels.Require<std::string>(std::to_string(i)));
   return names;
 }
 

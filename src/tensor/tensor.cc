@@ -199,6 +199,10 @@ Tensor Tensor::Clone() const {
 void Tensor::CopyFrom(const Tensor& source) {
   Require(source.shape() == shape_ && source.dtype() == dtype_, "[copy] expected ", dtype_, shape_, ", got ", source.dtype(), source.shape());
   CheckContiguous();
+  if (source.is_contiguous_) {
+    if (numel() > 0) std::memcpy(mutable_raw(), source.raw(), static_cast<size_t>(size_bytes()));
+    return;
+  }
   switch (ItemSize(dtype_)) {
     case 1:
       return CopyStrided(source.raw(), shape_, source.strides_, mutable_raw());
