@@ -29,12 +29,14 @@ void HandleSignals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// On a busy machine a thread that waits by spinning keeps the very core that the thread it waits for needs: a picture then takes
-// seconds instead of milliseconds. OpenMP reads how long to spin once, before main, so the program sets it and starts
-// over; that costs a few milliseconds, and only commands that compute pay it. What the user has set is left alone.
+// On a busy machine a thread that waits by spinning keeps the very core that the thread it waits for needs: a picture
+// then takes seconds instead of milliseconds. OpenMP reads how long to spin once, before main, so the program sets it
+// and starts over; that costs a few milliseconds, and only commands that compute pay it. What the user has set is left
+// alone.
 void WaitBySleeping(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  ::setenv("GOMP_SPINCOUNT", "20000", 0);  // about 30 us: longer than a kernel's uneven finish, shorter than a time slice
+  ::setenv("GOMP_SPINCOUNT", "20000",
+           0);  // about 30 us: longer than a kernel's uneven finish, shorter than a time slice
   ::execv("/proc/self/exe", argv);
   // Where this is not possible the program goes on as it is.
 }

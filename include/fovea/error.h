@@ -1,8 +1,8 @@
 // The one exception type of Fovea.
 //
 // Everything that can go wrong because of the caller, a file or the machine is reported as `fovea::Error`, thrown where
-// the fault is found and caught at the edges: one input of a batch, one file of an index job, one request, main. No other
-// exception leaves the library; none is used for control flow.
+// the fault is found and caught at the edges: one input of a batch, one file of an index job, one request, main. No
+// other exception leaves the library; none is used for control flow.
 #pragma once
 
 #include <exception>

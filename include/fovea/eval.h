@@ -28,8 +28,10 @@ struct EvaluateOptions {
   std::function<void(const std::string& key, const std::string& reason)> on_failure;
 };
 
-// Top-1 and top-5 accuracy over WebDataset shards: KEY.(jpg|png|webp|...) with KEY.json holding {"labels": {"class_index": i}}, or
+// Top-1 and top-5 accuracy over WebDataset shards: KEY.(jpg|png|webp|...) with KEY.json holding {"labels":
+// {"class_index": i}}, or
 // {"labels": {"name": class name}}. Throws what Model::Classify throws, and kNotFound, kCorruptData for a shard.
-ClassifyMetrics EvaluateClassify(const Model& model, const std::vector<std::string>& shards, const EvaluateOptions& options = {});
+ClassifyMetrics EvaluateClassify(const Model& model, const std::vector<std::string>& shards,
+                                 const EvaluateOptions& options = {});
 
 }  // namespace fovea

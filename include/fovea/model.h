@@ -39,24 +39,25 @@ struct Analysis {
 };
 
 struct ModelInfo {
-  std::string name;          // as it was asked for, or the folder's name
-  std::string path;          // folder of the weights
-  std::string model_type;    // as in config.json
-  std::string fingerprint;   // changes whenever weights, config or preprocessing change; 32 hex digits
-  std::string licence;       // from the model card, "" when it states none
-  std::string input;         // how pictures are prepared, for people
-  int64_t parameters;        // number of trained values
-  int64_t memory_bytes;      // of the weights as held in memory
-  int64_t classes;           // 0 when it does not classify
-  int64_t embedding_dim;     // D, 0 when it embeds nothing
+  std::string name;                       // as it was asked for, or the folder's name
+  std::string path;                       // folder of the weights
+  std::string model_type;                 // as in config.json
+  std::string fingerprint;                // changes whenever weights, config or preprocessing change; 32 hex digits
+  std::string licence;                    // from the model card, "" when it states none
+  std::string input;                      // how pictures are prepared, for people
+  int64_t parameters;                     // number of trained values
+  int64_t memory_bytes;                   // of the weights as held in memory
+  int64_t classes;                        // 0 when it does not classify
+  int64_t embedding_dim;                  // D, 0 when it embeds nothing
   std::vector<std::string> capabilities;  // "classify", "embed_image", ...
 };
 
 class Model {
  public:
-  // `name_or_path`: a folder in the Hugging Face layout (config.json, preprocessor_config.json, weights as *.safetensors or
-  // pytorch_model.bin), or the name of a bundled model, looked up in the folders of ModelSearchPath(). A path always wins. Throws kNotFound,
-  // kCorruptData, kUnimplemented (model_type or option), each naming file and cause.
+  // `name_or_path`: a folder in the Hugging Face layout (config.json, preprocessor_config.json, weights as
+  // *.safetensors or pytorch_model.bin), or the name of a bundled model, looked up in the folders of ModelSearchPath().
+  // A path always wins. Throws kNotFound, kCorruptData, kUnimplemented (model_type or option), each naming file and
+  // cause.
   static Model Load(const std::string& name_or_path);
 
   const ModelInfo& info() const;
@@ -83,8 +84,9 @@ class Model {
   std::shared_ptr<const runtime::LoadedModel> impl_;
 };
 
-// Folders that are searched for a model's name, in order: FOVEA_MODELS (a colon-separated list), models/ beside or above the binary,
-// the user's data folder ($XDG_DATA_HOME/fovea/models), the system's (/usr/local/share/fovea/models, /usr/share/fovea/models).
+// Folders that are searched for a model's name, in order: FOVEA_MODELS (a colon-separated list), models/ beside or
+// above the binary, the user's data folder ($XDG_DATA_HOME/fovea/models), the system's (/usr/local/share/fovea/models,
+// /usr/share/fovea/models).
 std::vector<std::string> ModelSearchPath();
 
 // One line for each model found on the search path.

@@ -35,8 +35,8 @@ TEST(Strings, SplitsAndJoins) {
 TEST(Strings, PrintableReplacesControlsAndInvalidUtf8) {
   EXPECT_EQ(PrintableUtf8("caf\xC3\xA9"), "caf\xC3\xA9");
   EXPECT_EQ(PrintableUtf8("a\x1B[31m"), "a\xEF\xBF\xBD[31m");
-  EXPECT_EQ(PrintableUtf8("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD");          // overlong
-  EXPECT_EQ(PrintableUtf8("\xED\xA0\x80").substr(0, 3), "\xEF\xBF\xBD");      // surrogate
+  EXPECT_EQ(PrintableUtf8("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD");       // overlong
+  EXPECT_EQ(PrintableUtf8("\xED\xA0\x80").substr(0, 3), "\xEF\xBF\xBD");  // surrogate
   EXPECT_EQ(PrintableUtf8("\xF0\x9F\x98\x80"), "\xF0\x9F\x98\x80");
   EXPECT_EQ(PrintableUtf8("\xF0\x9F\x98"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // truncated
 }
@@ -73,7 +73,8 @@ TEST(ParallelFor, CoversEveryIndexOnceAndRethrows) {
 }
 
 TEST(Config, ReadsTypedFieldsAndNamesWhatIsWrong) {
-  const Config config = Config::Parse(R"({"size": 7, "rate": 0.5, "names": ["a"], "deep": {"x": true}, "none": null})", "test.json");
+  const Config config =
+      Config::Parse(R"({"size": 7, "rate": 0.5, "names": ["a"], "deep": {"x": true}, "none": null})", "test.json");
   EXPECT_EQ(config.Require<int64_t>("size"), 7);
   EXPECT_EQ(config.Get<double>("size", 0), 7.0);
   EXPECT_EQ(config.Get<int64_t>("none", 3), 3);
@@ -85,10 +86,18 @@ TEST(Config, ReadsTypedFieldsAndNamesWhatIsWrong) {
     EXPECT_NE(error.message().find("rate"), std::string::npos);
     EXPECT_NE(error.message().find("test.json"), std::string::npos);
   }
+  int64_t size = 1;
+  config.Read("size", size, 1, 7);
+  EXPECT_EQ(size, 7);
+  EXPECT_EQ(CodeOf([&] { config.Read("size", size, 1, 6); }), ErrorCode::kInvalidArgument);
+  double absent = 2.5;
+  config.Read("absent", absent, 0, 3);
+  EXPECT_EQ(absent, 2.5);
   EXPECT_EQ(CodeOf([] { Config::Parse("{", "x"); }), ErrorCode::kCorruptData);
   EXPECT_EQ(CodeOf([] { Config::Parse("[]", "x"); }), ErrorCode::kCorruptData);
   EXPECT_EQ(CodeOf([] { Config::Parse(std::string(5000, '['), "x"); }), ErrorCode::kResourceExhausted);
-  EXPECT_EQ(CodeOf([] { Config::Parse(R"({"size": 18446744073709551615})", "x").Require<int64_t>("size"); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf([] { Config::Parse(R"({"size": 18446744073709551615})", "x").Require<int64_t>("size"); }),
+            ErrorCode::kInvalidArgument);
 }
 
 }  // namespace

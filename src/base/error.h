@@ -21,13 +21,15 @@ template <typename... Parts>
 
 template <typename... Parts>
 void Require(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]] Fail(ErrorCode::kInvalidArgument, parts...);
+  if (!condition) [[unlikely]]
+    Fail(ErrorCode::kInvalidArgument, parts...);
 }
 
 // Like Require for bytes that come from a file or the network.
 template <typename... Parts>
 void RequireData(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]] Fail(ErrorCode::kCorruptData, parts...);
+  if (!condition) [[unlikely]]
+    Fail(ErrorCode::kCorruptData, parts...);
 }
 
 #define FOVEA_DCHECK(condition) assert(condition)

@@ -25,8 +25,8 @@ struct FileDescriptor {
 };
 
 [[noreturn]] void FailWithErrno(std::string_view action, const std::string& path, int error) {
-  Fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "[file] cannot ", action, " ", PrintableUtf8(path), ": ",
-       std::strerror(error));
+  Fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "[file] cannot ", action, " ", PrintableUtf8(path),
+       ": ", std::strerror(error));
 }
 
 // Opens a regular file for reading and returns its size. O_NONBLOCK: opening a pipe must not hang before it is refused.
@@ -36,7 +36,8 @@ int64_t OpenRegular(const std::string& path, FileDescriptor& file) {
   struct stat info {};
   if (::fstat(file.fd, &info) != 0) FailWithErrno("stat", path, errno);
   if (!S_ISREG(info.st_mode)) {
-    Fail(ErrorCode::kIo, "[file] ", PrintableUtf8(path), " is ", S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
+    Fail(ErrorCode::kIo, "[file] ", PrintableUtf8(path), " is ",
+         S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
   }
   return info.st_size;
 }
@@ -47,7 +48,8 @@ std::vector<uint8_t> ReadFile(const std::string& path, int64_t limit_bytes) {
   FileDescriptor file(-1);
   const int64_t size = OpenRegular(path, file);
   if (size > limit_bytes) {
-    Fail(ErrorCode::kResourceExhausted, "[file] ", PrintableUtf8(path), " has ", size, " bytes, the limit is ", limit_bytes);
+    Fail(ErrorCode::kResourceExhausted, "[file] ", PrintableUtf8(path), " has ", size, " bytes, the limit is ",
+         limit_bytes);
   }
   std::vector<uint8_t> bytes(static_cast<size_t>(size));
   size_t done = 0;
@@ -67,7 +69,7 @@ std::string ReadTextFile(const std::string& path, int64_t limit_bytes) {
   return std::string(bytes.begin(), bytes.end());
 }
 
-void WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes) { 
+void WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes) {
   WriteFileAtomically(path, std::span<const std::span<const uint8_t>>(&bytes, 1));
 }
 

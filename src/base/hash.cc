@@ -34,7 +34,9 @@ ContentHasher& ContentHasher::Add(std::span<const uint8_t> bytes) {
   return *this;
 }
 
-ContentHasher& ContentHasher::Add(std::string_view text) { return Add({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); }
+ContentHasher& ContentHasher::Add(std::string_view text) {
+  return Add({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
 
 std::string ContentHasher::Hex() const { return base::Hex(XXH3_128bits_digest(&state_->xxh)); }
 

@@ -1,5 +1,5 @@
-// Content hashes: XXH3 with 128 bits, at memory speed. They tell different contents apart; they are no protection against somebody who wants two
-// files to collide.
+// Content hashes: XXH3 with 128 bits, at memory speed. They tell different contents apart; they are no protection
+// against somebody who wants two files to collide.
 #pragma once
 
 #include <cstdint>

@@ -25,7 +25,8 @@ void CheckDepth(std::string_view text, const std::string& source) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) Fail(ErrorCode::kResourceExhausted, "[json] ", source, " is nested deeper than ", kMaxDepth);
+      if (++depth > kMaxDepth)
+        Fail(ErrorCode::kResourceExhausted, "[json] ", source, " is nested deeper than ", kMaxDepth);
     } else if (c == '}' || c == ']') {
       --depth;
     }
@@ -91,7 +92,8 @@ std::string Shown(const nlohmann::json& value) {
 
 nlohmann::json ParseJson(std::string_view text, const std::string& source) {
   if (text.size() > kMaxJsonBytes) {
-    Fail(ErrorCode::kResourceExhausted, "[json] ", source, " has ", text.size(), " bytes, the limit is ", kMaxJsonBytes);
+    Fail(ErrorCode::kResourceExhausted, "[json] ", source, " has ", text.size(), " bytes, the limit is ",
+         kMaxJsonBytes);
   }
   CheckDepth(text, source);
   try {
@@ -107,7 +109,9 @@ Config Config::Parse(std::string_view text, const std::string& source) {
   return Config(std::move(json), source);
 }
 
-Config Config::FromFile(const std::string& path) { return Parse(ReadTextFile(path, kMaxJsonBytes), PrintableUtf8(path)); }
+Config Config::FromFile(const std::string& path) {
+  return Parse(ReadTextFile(path, kMaxJsonBytes), PrintableUtf8(path));
+}
 
 bool Config::Has(std::string_view key) const {
   const auto found = json_->find(key);
@@ -119,8 +123,9 @@ T Config::Require(std::string_view key) const {
   const auto found = json_->find(key);
   ::fovea::Require(found != json_->end() && !found->is_null(), "[config] ", source_, " lacks \"", key, "\"");
   T value;
-  if (!Read(*found, value)) {  // not Require: showing the value costs more than reading it
-    Fail(ErrorCode::kInvalidArgument, "[config] expected \"", key, "\" in ", source_, " to be ", TypeName<T>(), ", got ", Shown(*found));
+  if (!base::Read(*found, value)) {  // not Require: showing the value costs more than reading it
+    Fail(ErrorCode::kInvalidArgument, "[config] expected \"", key, "\" in ", source_, " to be ", TypeName<T>(),
+         ", got ", Shown(*found));
   }
   return value;
 }
@@ -130,7 +135,7 @@ T Config::Get(std::string_view key, const T& fallback) const {
   return Has(key) ? Require<T>(key) : fallback;
 }
 
-#define FOVEA_INSTANTIATE(T)                                  \
+#define FOVEA_INSTANTIATE(T)                                 \
   template T Config::Require<T>(std::string_view key) const; \
   template T Config::Get<T>(std::string_view key, const T& fallback) const
 FOVEA_INSTANTIATE(bool);
@@ -144,8 +149,14 @@ FOVEA_INSTANTIATE(std::vector<std::string>);
 
 Config Config::Object(std::string_view key) const {
   const auto found = json_->find(key);
-  ::fovea::Require(found != json_->end() && found->is_object(), "[config] ", source_, " lacks the object \"", key, "\"");
+  ::fovea::Require(found != json_->end() && found->is_object(), "[config] ", source_, " lacks the object \"", key,
+                   "\"");
   return Config(std::make_shared<const nlohmann::json>(*found), source_ + ":" + std::string(key));
+}
+
+void Config::CheckRange(std::string_view key, double value, double low, double high) const {
+  ::fovea::Require(value >= low && value <= high, "[config] expected \"", key, "\" in ", source_, " to be in ", low,
+                   "..", high, ", got ", value);
 }
 
 Config Config::MergedOver(const Config& other) const {

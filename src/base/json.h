@@ -34,6 +34,17 @@ class Config {
   T Get(std::string_view key, const T& fallback) const;
   template <typename T>
   T Require(std::string_view key) const;
+  // Replaces `field`, which holds the default, when the key is there.
+  template <typename T>
+  void Read(std::string_view key, T& field) const {
+    if (Has(key)) field = Require<T>(key);
+  }
+  // The same for a number or a list of numbers, each of which must be in [low,high].
+  template <typename T>
+  void Read(std::string_view key, T& field, double low, double high) const {
+    Read(key, field);
+    CheckRange(key, field, low, high);
+  }
 
   // A nested object; throws when it is absent or no object.
   Config Object(std::string_view key) const;
@@ -47,7 +58,14 @@ class Config {
   const nlohmann::json& json() const { return *json_; }
 
  private:
-  Config(std::shared_ptr<const nlohmann::json> json, std::string source) : json_(std::move(json)), source_(std::move(source)) {}
+  void CheckRange(std::string_view key, double value, double low, double high) const;
+  template <typename T>
+  void CheckRange(std::string_view key, const std::vector<T>& values, double low, double high) const {
+    for (const T value : values) CheckRange(key, static_cast<double>(value), low, high);
+  }
+
+  Config(std::shared_ptr<const nlohmann::json> json, std::string source)
+      : json_(std::move(json)), source_(std::move(source)) {}
 
   std::shared_ptr<const nlohmann::json> json_;
   std::string source_;

@@ -24,7 +24,7 @@ void ParallelForErased(int64_t count, int64_t grain, RangeFunction function, voi
   }
   std::exception_ptr first;
   std::mutex first_mutex;
-#pragma omp parallel num_threads(static_cast<int>(threads))
+#pragma omp parallel num_threads(static_cast <int>(threads))
   {
     const int64_t team = omp_get_num_threads();
     const int64_t rank = omp_get_thread_num();

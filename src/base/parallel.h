@@ -31,11 +31,14 @@ void ParallelForErased(int64_t count, int64_t grain, RangeFunction function, voi
 }  // namespace internal
 
 // Calls body(begin, end) over disjoint ranges that cover [0, count), each at least `grain` long but the last. The split
-// depends on `count`, `grain` and the number of threads alone, so results are the same from run to run. Runs inline when one range is
-// enough or when already inside a parallel region. The first exception thrown by a body is rethrown here.
+// depends on `count`, `grain` and the number of threads alone, so results are the same from run to run. Runs inline
+// when one range is enough or when already inside a parallel region. The first exception thrown by a body is rethrown
+// here.
 template <typename Body>
 void ParallelFor(int64_t count, int64_t grain, Body&& body) {
-  auto call = [](void* context, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end); };
+  auto call = [](void* context, int64_t begin, int64_t end) {
+    (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end);
+  };
   internal::ParallelForErased(count, grain, call, const_cast<void*>(static_cast<const void*>(&body)));
 }
 

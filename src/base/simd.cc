@@ -4,17 +4,19 @@
 
 namespace hwy {
 
-// The instruction sets that this processor and operating system offer, as far as we compile for them (see HWY_DISABLED_TARGETS in
-// CMakeLists.txt) and FOVEA_MAX_ISA allows.
+// The instruction sets that this processor and operating system offer, as far as we compile for them (see
+// HWY_DISABLED_TARGETS in CMakeLists.txt) and FOVEA_MAX_ISA allows.
 int64_t SupportedTargets() {
   static const int64_t supported = [] {
     int64_t targets = HWY_STATIC_TARGET;
 #if HWY_ARCH_X86
     __builtin_cpu_init();
-    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-                          __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("f16c");
-    const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd");
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                          __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("f16c");
+    const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512cd");
     if (has_avx2) targets |= HWY_AVX2;
     if (has_avx2 && has_avx512 && fovea::base::IsaLimit() == fovea::base::MaxIsa::kAny) targets |= HWY_AVX3;
 #endif

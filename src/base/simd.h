@@ -5,8 +5,8 @@
 //
 // A file that foreach_target.h compiles several times must include hwy/highway.h itself, after foreach_target.h.
 //
-// We link nothing of Highway: its shared library measures the processor's clock for 5 ms whenever a program starts. The two
-// functions that dispatch needs of it are in simd.cc, where they also obey FOVEA_MAX_ISA.
+// We link nothing of Highway: its shared library measures the processor's clock for 5 ms whenever a program starts. The
+// two functions that dispatch needs of it are in simd.cc, where they also obey FOVEA_MAX_ISA.
 #pragma once
 
 #include "hwy/highway.h"

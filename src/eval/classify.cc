@@ -1,4 +1,5 @@
-// Classification accuracy over WebDataset shards. Samples are streamed: memory holds one batch, whatever the size of the shard.
+// Classification accuracy over WebDataset shards. Samples are streamed: memory holds one batch, whatever the size of
+// the shard.
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -19,17 +20,22 @@ constexpr int64_t kTop = 5;
 int64_t TrueClass(const formats::WebDatasetReader::Sample& sample, const Model& model) {
   const auto file = sample.files.find("json");
   Require(file != sample.files.end(), "[eval] ", sample.key, " has no .json");
-  const base::Config labels = base::Config::Parse({reinterpret_cast<const char*>(file->second.data()), file->second.size()}, sample.key + ".json").Object("labels");
+  const base::Config labels =
+      base::Config::Parse({reinterpret_cast<const char*>(file->second.data()), file->second.size()},
+                          sample.key + ".json")
+          .Object("labels");
   const auto classes = static_cast<int64_t>(model.class_names().size());
   if (labels.Has("class_index")) {
     const auto index = labels.Require<int64_t>("class_index");
-    Require(index >= 0 && index < classes, "[eval] ", sample.key, " has class_index ", index, ", the model has ", classes, " classes");
+    Require(index >= 0 && index < classes, "[eval] ", sample.key, " has class_index ", index, ", the model has ",
+            classes, " classes");
     return index;
   }
   const auto name = labels.Require<std::string>("name");
   const auto& names = model.class_names();
   const auto found = std::find(names.begin(), names.end(), name);
-  Require(found != names.end(), "[eval] ", sample.key, " is a \"", base::PrintableUtf8(name), "\", which is no class of the model");
+  Require(found != names.end(), "[eval] ", sample.key, " is a \"", base::PrintableUtf8(name),
+          "\", which is no class of the model");
   return found - names.begin();
 }
 
@@ -59,7 +65,8 @@ void Judge(const Model& model, Batch& batch, int64_t& top1, int64_t& top5) {
 
 }  // namespace
 
-ClassifyMetrics EvaluateClassify(const Model& model, const std::vector<std::string>& shards, const EvaluateOptions& options) {
+ClassifyMetrics EvaluateClassify(const Model& model, const std::vector<std::string>& shards,
+                                 const EvaluateOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   ClassifyMetrics metrics;
   int64_t top1 = 0, top5 = 0;

@@ -1,5 +1,5 @@
-// Convolutional blocks: Conv2d, BatchNorm2d, and their combination with an activation. Under a tape they run operator by operator;
-// without one they use packed and folded copies of the weights.
+// Convolutional blocks: Conv2d, BatchNorm2d, and their combination with an activation. Under a tape they run operator
+// by operator; without one they use packed and folded copies of the weights.
 #pragma once
 
 #include "nn/derived.h"
@@ -20,8 +20,8 @@ class Conv2d {
  public:
   explicit Conv2d(const Conv2dOptions& options);
 
-  // act(conv(x)): x [B,Y,X,C] -> [B,P,Q,O]. Strides, padding and dilation come with the call because some networks compute them from the
-  // size of the picture; geometry.groups is set here.
+  // act(conv(x)): x [B,Y,X,C] -> [B,P,Q,O]. Strides, padding and dilation come with the call because some networks
+  // compute them from the size of the picture; geometry.groups is set here.
   Tensor operator()(const Tensor& x, Conv2dGeometry geometry = {}, Act act = Act::kIdentity) const;
 
   void Visit(Visitor& v);
@@ -34,7 +34,8 @@ class Conv2d {
   Derived<kernels::PackedConv2d> packed_;
 };
 
-// Batch normalisation over [B,Y,X,C]. While training (Tape::IsTraining) it uses the statistics of the batch and updates the running ones.
+// Batch normalisation over [B,Y,X,C]. While training (Tape::IsTraining) it uses the statistics of the batch and updates
+// the running ones.
 class BatchNorm2d {
  public:
   struct Options {
@@ -56,8 +57,8 @@ class BatchNorm2d {
   Options options_;
 };
 
-// act(norm(conv(x))) with the names of its parts chosen by the owner, who visits `conv` and `norm` itself. In inference the norm is folded into the
-// convolution and the activation fused: one pass over memory instead of three.
+// act(norm(conv(x))) with the names of its parts chosen by the owner, who visits `conv` and `norm` itself. In inference
+// the norm is folded into the convolution and the activation fused: one pass over memory instead of three.
 class ConvNormAct {
  public:
   ConvNormAct(const Conv2dOptions& options, const BatchNorm2d::Options& norm_options, Act act);

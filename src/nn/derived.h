@@ -1,5 +1,6 @@
-// A value computed from parameters and kept until they change: packed weights, folded batch norms. Copies and moves of the owning module start
-// empty, so modules stay plain values. Safe to use from several threads as long as nobody changes the parameters meanwhile.
+// A value computed from parameters and kept until they change: packed weights, folded batch norms. Copies and moves of
+// the owning module start empty, so modules stay plain values. Safe to use from several threads as long as nobody
+// changes the parameters meanwhile.
 #pragma once
 
 #include <atomic>

@@ -5,7 +5,8 @@
 namespace fovea::nn {
 
 const Tensor& Parameter::value() const {
-  if (!value_.defined()) [[unlikely]] Fail(ErrorCode::kInternal, "[parameter] ", shape_, " was used before it got a value");
+  if (!value_.defined()) [[unlikely]]
+    Fail(ErrorCode::kInternal, "[parameter] ", shape_, " was used before it got a value");
   return value_;
 }
 

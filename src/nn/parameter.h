@@ -7,8 +7,8 @@
 //     void Visit(Visitor& v) { v("fc1", fc1); v("fc2", fc2); }
 //   };
 //
-// Loading, saving, counting, converting and training all walk this list; there is no other. Modules are built with the shapes that
-// the configuration asks for; values arrive by Assign.
+// Loading, saving, counting, converting and training all walk this list; there is no other. Modules are built with the
+// shapes that the configuration asks for; values arrive by Assign.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ class Parameter {
 
   Parameter() = default;
   explicit Parameter(const Shape& shape, Kind kind = Kind::kTrained) : shape_(shape), kind_(kind) {}
-  // A weight that its layer reads through a packed copy in inference. It may stay in a compact type (f16) as the checkpoint has it.
+  // A weight that its layer reads through a packed copy in inference. It may stay in a compact type (f16) as the
+  // checkpoint has it.
   static Parameter Packed(const Shape& shape) {
     Parameter parameter(shape);
     parameter.is_packed_ = true;
@@ -47,7 +48,8 @@ class Parameter {
   const Tensor& value() const;
   operator const Tensor&() const { return value(); }
 
-  // Replaces the value; the shape must be shape(). Whatever was derived from the old one (packed or folded weights) is remade at next use.
+  // Replaces the value; the shape must be shape(). Whatever was derived from the old one (packed or folded weights) is
+  // remade at next use.
   void Assign(Tensor value);
   // To be called after writing into value() in place.
   void MarkChanged() const { ++version_; }

@@ -5,7 +5,9 @@ namespace {
 thread_local const StageWatch::Function* active_watch = nullptr;
 }
 
-StageWatch::StageWatch(Function function) : function_(std::move(function)), outer_(active_watch) { active_watch = &function_; }
+StageWatch::StageWatch(Function function) : function_(std::move(function)), outer_(active_watch) {
+  active_watch = &function_;
+}
 
 StageWatch::~StageWatch() { active_watch = outer_; }
 

@@ -1,4 +1,5 @@
-// Named points inside a forward, for proof: `h = Stage("block", i, h)` hands `h` to whoever watches on this thread, usually nobody.
+// Named points inside a forward, for proof: `h = Stage("block", i, h)` hands `h` to whoever watches on this thread,
+// usually nobody.
 //
 // The parity tests and `fovea verify` compare each stage with the reference and so name the first one that differs.
 #pragma once
@@ -29,12 +30,14 @@ class StageWatch {
 
 // Returns `value`.
 inline Tensor Stage(std::string_view name, Tensor value) {
-  if (const auto* watch = StageWatch::Active()) [[unlikely]] (*watch)(std::string(name), value);
+  if (const auto* watch = StageWatch::Active()) [[unlikely]]
+    (*watch)(std::string(name), value);
   return value;
 }
 // The same for a numbered stage, "name.index".
 inline Tensor Stage(std::string_view name, int64_t index, Tensor value) {
-  if (const auto* watch = StageWatch::Active()) [[unlikely]] (*watch)(std::string(name) + "." + std::to_string(index), value);
+  if (const auto* watch = StageWatch::Active()) [[unlikely]]
+    (*watch)(std::string(name) + "." + std::to_string(index), value);
   return value;
 }
 

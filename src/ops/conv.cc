@@ -8,14 +8,17 @@ namespace fovea {
 namespace {
 
 Shape CheckedOutputShape(const Tensor& x, const Shape& weight, const Conv2dGeometry& g) {
-  Require(x.rank() == 4 && weight.rank() == 4, "[conv2d] expected pixels [B,Y,X,C] and weight [O,C/groups,J,K], got ", x.shape(), " and ", weight);
+  Require(x.rank() == 4 && weight.rank() == 4, "[conv2d] expected pixels [B,Y,X,C] and weight [O,C/groups,J,K], got ",
+          x.shape(), " and ", weight);
   Require(g.groups >= 1 && g.stride_y >= 1 && g.stride_x >= 1 && g.dilation_y >= 1 && g.dilation_x >= 1,
           "[conv2d] expected groups, strides and dilations >= 1");
-  Require(g.pad_top >= 0 && g.pad_left >= 0 && g.pad_bottom >= 0 && g.pad_right >= 0, "[conv2d] expected paddings >= 0");
+  Require(g.pad_top >= 0 && g.pad_left >= 0 && g.pad_bottom >= 0 && g.pad_right >= 0,
+          "[conv2d] expected paddings >= 0");
   Require(x.shape()[3] == weight[1] * g.groups && weight[0] % g.groups == 0, "[conv2d] expected ", weight[1] * g.groups,
           " input channels in ", g.groups, " groups for weight ", weight, ", got pixels ", x.shape());
   const auto [height, width] = kernels::Conv2dOutputSize(x.shape()[1], x.shape()[2], weight[2], weight[3], g);
-  Require(height > 0 && width > 0, "[conv2d] expected pictures at least as large as the kernel ", weight, ", got ", x.shape());
+  Require(height > 0 && width > 0, "[conv2d] expected pictures at least as large as the kernel ", weight, ", got ",
+          x.shape());
   return {x.shape()[0], height, width, weight[0]};
 }
 
@@ -24,9 +27,10 @@ Shape CheckedOutputShape(const Tensor& x, const Shape& weight, const Conv2dGeome
 Tensor Conv2d(const Tensor& x_in, const Tensor& weight_in, const Tensor& bias, const Conv2dGeometry& geometry) {
   const Tensor x = x_in.Contiguous(), weight = weight_in.Contiguous();
   Tensor y = Tensor::Empty(CheckedOutputShape(x, weight.shape(), geometry), x.dtype());
-  Require(weight.dtype() == x.dtype() && (!bias.defined() || bias.dtype() == x.dtype()), "[conv2d] expected one element type, got pixels ",
-          x.dtype(), ", weight ", weight.dtype());
-  Require(!bias.defined() || bias.shape() == Shape{weight.shape()[0]}, "[conv2d] expected bias [", weight.shape()[0], "], got ", bias.shape());
+  Require(weight.dtype() == x.dtype() && (!bias.defined() || bias.dtype() == x.dtype()),
+          "[conv2d] expected one element type, got pixels ", x.dtype(), ", weight ", weight.dtype());
+  Require(!bias.defined() || bias.shape() == Shape{weight.shape()[0]}, "[conv2d] expected bias [", weight.shape()[0],
+          "], got ", bias.shape());
   if (y.numel() > 0) kernels::Conv2d(x, weight, bias, geometry, y);
   return Record({&x_in, &weight_in, &bias}, y, [x, weight, bias, geometry](const Tensor& dy, const Needs& needs) {
     InputGradients gradients(3);

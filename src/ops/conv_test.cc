@@ -20,8 +20,9 @@ TEST(Conv2d, GradientsMatchDifferences) {
       {{2, 3, 3, 6}, {5, 6, 1, 1}, {}},
   };
   for (const auto& c : cases) {
-    testing::ExpectGradientsMatch([&](const std::vector<Tensor>& in) { return Conv2d(in[0], in[1], in[2], c.geometry); },
-                                  {RandomNormal(c.x, 1), RandomNormal(c.w, 2), RandomNormal({c.w[0]}, 3)});
+    testing::ExpectGradientsMatch(
+        [&](const std::vector<Tensor>& in) { return Conv2d(in[0], in[1], in[2], c.geometry); },
+        {RandomNormal(c.x, 1), RandomNormal(c.w, 2), RandomNormal({c.w[0]}, 3)});
   }
 }
 

@@ -8,8 +8,8 @@
 namespace fovea {
 namespace {
 
-// The i-th number of the stream of `seed`, by SplitMix64's output function: any element can be drawn without the ones before it, so the mask
-// does not depend on the number of threads.
+// The i-th number of the stream of `seed`, by SplitMix64's output function: any element can be drawn without the ones
+// before it, so the mask does not depend on the number of threads.
 uint64_t RandomBits(uint64_t seed, uint64_t i) {
   uint64_t z = seed + (i + 1) * 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

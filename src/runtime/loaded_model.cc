@@ -26,6 +26,16 @@ std::string Listed(const std::vector<std::string>& names) {
   return text;
 }
 
+std::string CanonicalName(std::string name, const models::Entry& entry) {
+  for (const auto& [from, to] : entry.renames) {
+    const bool is_prefix = from.starts_with('^');
+    const std::string_view sought = is_prefix ? from.substr(1) : from;
+    const size_t at = is_prefix ? (name.starts_with(sought) ? 0 : std::string::npos) : name.find(sought);
+    if (at != std::string::npos) name.replace(at, sought.size(), to);
+  }
+  return name;
+}
+
 Tensor InComputeType(const Tensor& tensor, const nn::Parameter& parameter, const LoadOptions& options) {
   if (parameter.kind() == nn::Parameter::Kind::kCounter) return tensor.To(DType::kI64).Clone();
   const bool is_compact = tensor.dtype() == DType::kF16 || tensor.dtype() == DType::kBF16;
@@ -42,16 +52,18 @@ std::vector<std::string> ReadClassNames(const base::Config& config) {
   return names;
 }
 
-media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry, const base::Config& config) {
+media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry,
+                                     const base::Config& config) {
   const std::string path = folder + "/preprocessor_config.json";
   if (std::filesystem::exists(path)) return media::PreprocessSpec::FromConfig(base::Config::FromFile(path));
-  Require(entry.input_spec != nullptr, "[model] ", base::PrintableUtf8(folder), " has no preprocessor_config.json, and ", entry.model_type,
-          " has no rule of its own for preparing pictures");
+  Require(entry.input_spec != nullptr, "[model] ", base::PrintableUtf8(folder),
+          " has no preprocessor_config.json, and ", entry.model_type, " has no rule of its own for preparing pictures");
   return entry.input_spec(config);
 }
 
 // Softmax of one row, and its `top_k` classes, best first; the lower index wins a tie.
-std::vector<Label> TopLabels(const float* logits, int64_t classes, int64_t top_k, const std::vector<std::string>& names) {
+std::vector<Label> TopLabels(const float* logits, int64_t classes, int64_t top_k,
+                             const std::vector<std::string>& names) {
   const int64_t count = std::min(top_k, classes);
   std::vector<int64_t> order(classes);
   for (int64_t i = 0; i < classes; ++i) order[i] = i;
@@ -92,16 +104,16 @@ const models::Entry& FindEntry(const base::Config& config) {
     if (entry->model_type == model_type) return *entry;
     known.push_back(entry->model_type);
   }
-  Fail(ErrorCode::kUnimplemented, "[model] ", config.source(), " asks for model_type \"", base::PrintableUtf8(model_type), "\"; Fovea has ", base::Join(known));
+  Fail(ErrorCode::kUnimplemented, "[model] ", config.source(), " asks for model_type \"",
+       base::PrintableUtf8(model_type), "\"; Fovea has ", base::Join(known));
 }
 
-void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors, const std::string& source,
-                      const LoadOptions& options) {
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors,
+                      const std::string& source, const LoadOptions& options) {
   std::map<std::string, const formats::NamedTensor*> by_name;
   std::vector<std::string> problems, missing, unknown;
   for (const formats::NamedTensor& tensor : tensors) {
-    const std::string name = entry.canonical_name != nullptr ? entry.canonical_name(tensor.name) : tensor.name;
-    if (name.empty()) continue;
+    const std::string name = CanonicalName(tensor.name, entry);
     if (!by_name.emplace(name, &tensor).second) problems.push_back("two tensors for " + name);
   }
   nn::ForEachParameter(network, [&](const std::string& path, nn::Parameter& parameter) {
@@ -124,7 +136,8 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
   Require(problems.empty(), "[model] the weights in ", source, " do not fit the configuration: ", Listed(problems));
 }
 
-std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name, const LoadOptions& options) {
+std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name,
+                                                     const LoadOptions& options) {
   auto model = std::shared_ptr<LoadedModel>(new LoadedModel(base::Config::FromFile(folder + "/config.json")));
   const models::Entry& entry = FindEntry(model->config_);
   model->network_ = entry.create(model->config_);
@@ -164,8 +177,8 @@ Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   const auto [height, width] = media::OutputSize(preprocess_, images[0].width, images[0].height);
   for (const Image& image : images) {
     const auto [other_height, other_width] = media::OutputSize(preprocess_, image.width, image.height);
-    Require(other_height == height && other_width == width, "[model] the preparation leaves pictures of ", width, "x", height, " and ", other_width, "x",
-            other_height, " px, which do not fit into one batch");
+    Require(other_height == height && other_width == width, "[model] the preparation leaves pictures of ", width, "x",
+            height, " and ", other_width, "x", other_height, " px, which do not fit into one batch");
   }
   const auto batch = static_cast<int64_t>(images.size());
   Tensor pixels = Tensor::Empty({batch, height, width, 3});
@@ -182,15 +195,19 @@ std::vector<Analysis> LoadedModel::Analyze(std::span<const Image> images, int64_
     const auto size_of = [&](size_t i) { return media::OutputSize(preprocess_, images[i].width, images[i].height); };
     const media::PixelSize size = size_of(begin);
     size_t end = begin + 1;
-    while (end < images.size() && end - begin < kBatch && size_of(end).height == size.height && size_of(end).width == size.width) ++end;
+    while (end < images.size() && end - begin < kBatch && size_of(end).height == size.height &&
+           size_of(end).width == size.width)
+      ++end;
     const models::ImageOutputs outputs = network_->EncodeImages(Prepare(images.subspan(begin, end - begin)));
     const int64_t feature_size = outputs.features.dim(1);
     for (size_t i = 0; i < end - begin; ++i) {
       Analysis analysis;
-      analysis.embedding = Normalized(outputs.features.data<float>() + static_cast<int64_t>(i) * feature_size, feature_size);
+      analysis.embedding =
+          Normalized(outputs.features.data<float>() + static_cast<int64_t>(i) * feature_size, feature_size);
       if (top_k > 0 && outputs.logits.defined()) {
         const int64_t classes = outputs.logits.dim(1);
-        analysis.labels = TopLabels(outputs.logits.data<float>() + static_cast<int64_t>(i) * classes, classes, top_k, class_names_);
+        analysis.labels =
+            TopLabels(outputs.logits.data<float>() + static_cast<int64_t>(i) * classes, classes, top_k, class_names_);
       }
       analyses.push_back(std::move(analysis));
     }
@@ -212,7 +229,8 @@ void LoadedModel::Save(const std::string& folder, DType dtype) const {
     tensors.push_back({path, is_counter ? parameter.value() : parameter.value().To(is_matrix ? dtype : DType::kF32)});
   });
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
-  for (const char* name : {"config.json", "preprocessor_config.json", "README.md"}) CopyIfThere(info_.path, folder, name);
+  for (const char* name : {"config.json", "preprocessor_config.json", "README.md"})
+    CopyIfThere(info_.path, folder, name);
 }
 
 }  // namespace fovea::runtime
@@ -233,7 +251,8 @@ std::vector<Analysis> Model::Analyze(std::span<const Image> images, const Classi
 }
 
 std::vector<std::vector<Label>> Model::Classify(std::span<const Image> images, const ClassifyOptions& options) const {
-  if (info().classes == 0) Fail(ErrorCode::kUnimplemented, "[classify] the model ", info().name, " has no classes of its own");
+  if (info().classes == 0)
+    Fail(ErrorCode::kUnimplemented, "[classify] the model ", info().name, " has no classes of its own");
   Require(options.top_k >= 1, "[classify] expected top_k >= 1, got ", options.top_k);
   std::vector<std::vector<Label>> labels;
   for (Analysis& analysis : impl_->Analyze(images, options.top_k)) labels.push_back(std::move(analysis.labels));
@@ -247,7 +266,10 @@ std::vector<std::vector<float>> Model::EmbedImages(std::span<const Image> images
 }
 
 void Model::Save(const std::string& folder, const std::string& type) const {
-  const DType dtype = type == "f32" ? DType::kF32 : type == "bf16" ? DType::kBF16 : type == "f16" ? DType::kF16 : DType::kU8;
+  const DType dtype = type == "f32"    ? DType::kF32
+                      : type == "bf16" ? DType::kBF16
+                      : type == "f16"  ? DType::kF16
+                                       : DType::kU8;
   Require(dtype != DType::kU8, "[model] expected type f32, bf16 or f16, got \"", type, "\"");
   impl_->Save(folder, dtype);
 }

@@ -15,14 +15,16 @@
 namespace fovea::runtime {
 
 struct LoadOptions {
-  // Weights that layers read through packed copies may stay in the compact type of the file (f16, bf16): faster to load, half the memory. Training needs them in f32.
+  // Weights that layers read through packed copies may stay in the compact type of the file (f16, bf16): faster to
+  // load, half the memory. Training needs them in f32.
   bool keeps_compact_weights = true;
 };
 
 class LoadedModel {
  public:
   // Reads `folder` (config.json, preprocessor_config.json, weights). `name`: what the user called it.
-  static std::shared_ptr<const LoadedModel> Load(const std::string& folder, const std::string& name, const LoadOptions& options = {});
+  static std::shared_ptr<const LoadedModel> Load(const std::string& folder, const std::string& name,
+                                                 const LoadOptions& options = {});
 
   const ModelInfo& info() const { return info_; }
   const base::Config& config() const { return config_; }
@@ -30,7 +32,8 @@ class LoadedModel {
   const std::vector<std::string>& class_names() const { return class_names_; }
   const models::Model& network() const { return *network_; }
 
-  // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves them of different sizes.
+  // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves
+  // them of different sizes.
   Tensor Prepare(std::span<const Image> images) const;
 
   // Features and logits of pictures. Pictures that come out in one size run as one batch.
@@ -49,9 +52,10 @@ class LoadedModel {
   ModelInfo info_;
 };
 
-// Gives every parameter of `network` its tensor. Strict: throws one kInvalidArgument that lists missing, unknown and misshapen tensors, naming `source`.
-void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors, const std::string& source,
-                      const LoadOptions& options = {});
+// Gives every parameter of `network` its tensor. Strict: throws one kInvalidArgument that lists missing, unknown and
+// misshapen tensors, naming `source`.
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors,
+                      const std::string& source, const LoadOptions& options = {});
 
 // The entry for config's model_type. Throws kUnimplemented listing the architectures there are.
 const models::Entry& FindEntry(const base::Config& config);

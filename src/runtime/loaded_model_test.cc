@@ -17,9 +17,11 @@ namespace {
 class ModelFolder : public ::testing::Test {
  protected:
   ModelFolder() {
-    const auto golden = formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_b0.safetensors"));
+    const auto golden =
+        formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_b0.safetensors"));
     base::WriteTextFileAtomically(folder_.File("config.json"), golden.metadata().at("config"));
-    base::WriteTextFileAtomically(folder_.File("preprocessor_config.json"), R"({"do_resize": true, "size": {"height": 48, "width": 64}, "resample": 2,
+    base::WriteTextFileAtomically(folder_.File("preprocessor_config.json"),
+                                  R"({"do_resize": true, "size": {"height": 48, "width": 64}, "resample": 2,
       "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
     for (const auto& info : golden.tensors()) {
       if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), golden.Get(info.name)});
@@ -63,7 +65,8 @@ TEST_F(ModelFolder, ClassifiesAndEmbedsTheSameAloneAndInABatch) {
     for (const float value : analyses[i].embedding) norm += static_cast<double>(value) * value;
     EXPECT_NEAR(sum, 1.0, 1e-5);
     EXPECT_NEAR(norm, 1.0, 1e-5);
-    for (size_t k = 1; k < analyses[i].labels.size(); ++k) EXPECT_GE(analyses[i].labels[k - 1].score, analyses[i].labels[k].score);
+    for (size_t k = 1; k < analyses[i].labels.size(); ++k)
+      EXPECT_GE(analyses[i].labels[k - 1].score, analyses[i].labels[k].score);
     const auto alone = model.Analyze(std::span(&images[i], 1), {.top_k = 7});
     EXPECT_EQ(alone[0].labels[0].index, analyses[i].labels[0].index);
     EXPECT_NEAR(alone[0].labels[0].score, analyses[i].labels[0].score, 1e-5);
@@ -95,7 +98,8 @@ TEST_F(ModelFolder, SavedAsF16LoadsAgainAndAnswersAlike) {
   const testing::TemporaryFolder copy;
   model.Save(copy.File("half"), "f16");
   const Model half = Model::Load(copy.File("half"));
-  EXPECT_LT(std::filesystem::file_size(copy.File("half/model.safetensors")), std::filesystem::file_size(folder_.File("model.safetensors")) * 2 / 3);
+  EXPECT_LT(std::filesystem::file_size(copy.File("half/model.safetensors")),
+            std::filesystem::file_size(folder_.File("model.safetensors")) * 2 / 3);
   const Image image = Gradient(64, 48, 5);
   const auto exact = model.EmbedImages(std::span(&image, 1))[0], rounded = half.EmbedImages(std::span(&image, 1))[0];
   double cosine = 0;

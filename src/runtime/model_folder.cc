@@ -59,7 +59,8 @@ std::vector<ModelListing> ListModels() {
     std::error_code ignored;
     for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
       const std::string name = it->path().filename().string(), path = it->path().string();
-      const bool is_known = std::any_of(models.begin(), models.end(), [&](const ModelListing& m) { return m.name == name; });
+      const bool is_known =
+          std::any_of(models.begin(), models.end(), [&](const ModelListing& m) { return m.name == name; });
       if (is_known || !IsModelFolder(it->path())) continue;
       std::string model_type;
       try {
@@ -88,7 +89,8 @@ std::string ResolveModelFolder(const std::string& name_or_path) {
       if (IsModelFolder(fs::path(folder) / name_or_path)) return (fs::path(folder) / name_or_path).string();
     }
   }
-  Fail(ErrorCode::kNotFound, "[model] no model \"", base::PrintableUtf8(name_or_path), "\": neither a folder nor a name in ", base::Join(ModelSearchPath()),
+  Fail(ErrorCode::kNotFound, "[model] no model \"", base::PrintableUtf8(name_or_path),
+       "\": neither a folder nor a name in ", base::Join(ModelSearchPath()),
        "; hint: `fovea models` lists what is there");
 }
 

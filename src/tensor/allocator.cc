@@ -21,7 +21,8 @@ constexpr int64_t kMaxCachedBytes = int64_t{512} << 20;
 // Rounds up to a multiple of an eighth of the power of two below: 64, 128, ..., 512, 576, 640, ..., 1024, 1152, ...
 int64_t BlockBytes(int64_t size) {
   const int64_t least = std::max(size, kAlignment);
-  const int64_t step = std::max<int64_t>(kAlignment, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(least))) / 8);
+  const int64_t step =
+      std::max<int64_t>(kAlignment, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(least))) / 8);
   return (least + step - 1) / step * step;
 }
 

@@ -1,8 +1,8 @@
 // Memory for tensors: 64-byte aligned blocks, kept for reuse after they are freed.
 //
-// The same shapes come back with every picture and every step, and a fresh large block costs a page fault per 4 KiB, which is
-// slower than many kernels that fill it. Freed blocks wait in lists by size class (eighths of a power of two, so at most
-// 12.5 % is wasted); when more than `kMaxCachedBytes` wait, the block is returned to the system instead.
+// The same shapes come back with every picture and every step, and a fresh large block costs a page fault per 4 KiB,
+// which is slower than many kernels that fill it. Freed blocks wait in lists by size class (eighths of a power of two,
+// so at most 12.5 % is wasted); when more than `kMaxCachedBytes` wait, the block is returned to the system instead.
 #pragma once
 
 #include <cstdint>

@@ -5,8 +5,8 @@
 #define HWY_TARGET_INCLUDE "tensor/convert_hwy.cc"
 #include "hwy/foreach_target.h"
 
-#include "hwy/highway.h"
 #include "base/simd.h"
+#include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea {
@@ -19,7 +19,8 @@ void WidenLoop(const F16* source, float* target, int64_t count) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(wide));
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    hn::StoreU(hn::PromoteTo(wide, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(source + i))), wide, target + i);
+    hn::StoreU(hn::PromoteTo(wide, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(source + i))), wide,
+               target + i);
   }
   for (; i < count; ++i) target[i] = static_cast<float>(source[i]);
 }

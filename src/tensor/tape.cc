@@ -9,13 +9,14 @@ thread_local Tape* active_tape = nullptr;
 
 template <typename T>
 void AddElements(const T* from, T* into, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) into[i] = static_cast<T>(static_cast<float>(into[i]) + static_cast<float>(from[i]));
+  for (int64_t i = 0; i < count; ++i)
+    into[i] = static_cast<T>(static_cast<float>(into[i]) + static_cast<float>(from[i]));
 }
 
 // Sum of two gradients of the same tensor. The first is written to only when nobody else can see it.
 Tensor Accumulated(Tensor sum, const Tensor& term) {
-  Require(sum.shape() == term.shape() && sum.dtype() == term.dtype(), "[tape] gradients of one tensor differ: ", sum.dtype(), sum.shape(),
-          " and ", term.dtype(), term.shape());
+  Require(sum.shape() == term.shape() && sum.dtype() == term.dtype(),
+          "[tape] gradients of one tensor differ: ", sum.dtype(), sum.shape(), " and ", term.dtype(), term.shape());
   if (!sum.is_sole_owner() || !sum.is_contiguous()) sum = sum.Clone();
   const Tensor dense = term.Contiguous();
   switch (sum.dtype()) {
@@ -51,8 +52,8 @@ Tape::Pause::Pause() : previous_(active_tape) { active_tape = nullptr; }
 Tape::Pause::~Pause() { active_tape = previous_; }
 
 void Tape::Watch(const Tensor& leaf) {
-  Require(leaf.defined() && (leaf.dtype() == DType::kF32 || leaf.dtype() == DType::kBF16), "[tape] expected an f32 or bf16 tensor to watch, got ",
-          leaf.dtype(), leaf.shape());
+  Require(leaf.defined() && (leaf.dtype() == DType::kF32 || leaf.dtype() == DType::kBF16),
+          "[tape] expected an f32 or bf16 tensor to watch, got ", leaf.dtype(), leaf.shape());
   tracked_.insert_or_assign(leaf.id(), Kind::kLeaf);
 }
 
@@ -72,11 +73,13 @@ void Tape::Append(std::span<const Tensor* const> inputs, const Tensor& output, V
 
 Gradients Tape::Backward(const Tensor& output, const Tensor& seed) {
   const Pause pause;
-  Require(IsTracked(output), "[tape] the output depends on no watched tensor; hint: Watch the parameters before the forward");
-  Require(seed.defined() ? seed.shape() == output.shape() : output.numel() == 1, "[tape] expected a one-element output or a seed of its shape, got ",
-          output.shape());
+  Require(IsTracked(output),
+          "[tape] the output depends on no watched tensor; hint: Watch the parameters before the forward");
+  Require(seed.defined() ? seed.shape() == output.shape() : output.numel() == 1,
+          "[tape] expected a one-element output or a seed of its shape, got ", output.shape());
   Gradients gradients;
-  gradients.by_id_.emplace(output.id(), seed.defined() ? seed.Contiguous() : Tensor::Full(output.shape(), 1.0f, output.dtype()));
+  gradients.by_id_.emplace(output.id(),
+                           seed.defined() ? seed.Contiguous() : Tensor::Full(output.shape(), 1.0f, output.dtype()));
   while (!nodes_.empty()) {
     const Node node = std::move(nodes_.back());
     nodes_.pop_back();

@@ -6,10 +6,10 @@
 //   Gradients gradients = tape.Backward(loss);
 //   gradients[weight];                            // dLoss/dWeight, same shape
 //
-// One forward serves inference and training: an operator computes its output and calls Record, which does nothing unless a tape
-// is active and an input is watched or derived from a watched tensor. The vjp (vector-Jacobian product) stands beside
-// the forward in the operator's file. Order of accumulation is the reverse order of recording, so gradients are deterministic.
-// First derivatives only: vjps run with the tape off.
+// One forward serves inference and training: an operator computes its output and calls Record, which does nothing
+// unless a tape is active and an input is watched or derived from a watched tensor. The vjp (vector-Jacobian product)
+// stands beside the forward in the operator's file. Order of accumulation is the reverse order of recording, so
+// gradients are deterministic. First derivatives only: vjps run with the tape off.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@
 
 namespace fovea {
 
-// Gradient of the output for each input of one recorded operator, in the order of its inputs. An entry that nobody needs may be
-// left undefined.
+// Gradient of the output for each input of one recorded operator, in the order of its inputs. An entry that nobody
+// needs may be left undefined.
 using InputGradients = std::vector<Tensor>;
 
 // Which inputs of a recorded operator need a gradient; asked by vjps to skip work.
@@ -37,7 +37,8 @@ class Needs {
   std::vector<bool> needed_;
 };
 
-// From the gradient of the operator's output (same shape as the output, contiguous) to those of its inputs (same shapes as the inputs).
+// From the gradient of the operator's output (same shape as the output, contiguous) to those of its inputs (same shapes
+// as the inputs).
 using Vjp = std::function<InputGradients(const Tensor& dy, const Needs& needs)>;
 
 // Gradients by tensor.
@@ -70,8 +71,8 @@ class Tape {
   void Watch(const Tensor& leaf);
   bool IsTracked(const Tensor& tensor) const { return tracked_.contains(tensor.id()); }
 
-  // Gradients of the one-element `output` (or of sum(output * seed)). Frees what was recorded on the way: once per tape.
-  // Gradients of intermediate tensors are dropped as soon as they are used, unless they were watched.
+  // Gradients of the one-element `output` (or of sum(output * seed)). Frees what was recorded on the way: once per
+  // tape. Gradients of intermediate tensors are dropped as soon as they are used, unless they were watched.
   Gradients Backward(const Tensor& output, const Tensor& seed = {});
 
   // The innermost active tape of this thread, nullptr when none is or when paused.
@@ -111,13 +112,14 @@ class Tape {
   std::unordered_map<uint64_t, Kind> tracked_;
 };
 
-// Puts one operator on the active tape, if there is one and it concerns any of `inputs`; returns `output`. Undefined inputs (optional
-// arguments) are allowed and never need a gradient.
+// Puts one operator on the active tape, if there is one and it concerns any of `inputs`; returns `output`. Undefined
+// inputs (optional arguments) are allowed and never need a gradient.
 template <typename VjpFunction>
 Tensor Record(std::initializer_list<const Tensor*> inputs, Tensor output, VjpFunction&& vjp) {
   Tape* tape = Tape::Active();
   const std::span<const Tensor* const> span(inputs.begin(), inputs.size());
-  if (tape != nullptr && tape->AnyTracked(span)) [[unlikely]] tape->Append(span, output, Vjp(std::forward<VjpFunction>(vjp)));
+  if (tape != nullptr && tape->AnyTracked(span)) [[unlikely]]
+    tape->Append(span, output, Vjp(std::forward<VjpFunction>(vjp)));
   return output;
 }
 

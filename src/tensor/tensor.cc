@@ -45,7 +45,8 @@ void CopyStrided(const T* source, const Shape& shape, const Tensor::Strides& str
   const int64_t inner = rank > 0 ? shape[rank - 1] : 1;
   const int64_t inner_stride = rank > 0 ? strides[rank - 1] : 1;
   const int64_t rows = inner > 0 ? shape.numel() / inner : 0;
-  const int64_t grain = std::max<int64_t>(1, kCopyGrainBytes / std::max<int64_t>(1, inner * static_cast<int64_t>(sizeof(T))));
+  const int64_t grain =
+      std::max<int64_t>(1, kCopyGrainBytes / std::max<int64_t>(1, inner * static_cast<int64_t>(sizeof(T))));
   base::ParallelFor(rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       int64_t rest = row, at = 0;
@@ -66,7 +67,8 @@ void CopyStrided(const T* source, const Shape& shape, const Tensor::Strides& str
 template <typename From, typename To>
 void ConvertElements(const From* source, To* target, int64_t count) {
   base::ParallelFor(count, kCopyGrainBytes / 4, [&](int64_t begin, int64_t end) {
-    if constexpr (std::is_same_v<From, F16> && std::is_same_v<To, float>) return WidenF16(source + begin, target + begin, end - begin);
+    if constexpr (std::is_same_v<From, F16> && std::is_same_v<To, float>)
+      return WidenF16(source + begin, target + begin, end - begin);
     for (int64_t i = begin; i < end; ++i) {
       if constexpr (std::is_same_v<From, BF16> || std::is_same_v<From, F16>) {
         target[i] = static_cast<To>(static_cast<float>(source[i]));
@@ -97,9 +99,15 @@ void WithType(DType dtype, Function&& function) {
 
 }  // namespace
 
-Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Strides& strides, int64_t offset, DType dtype)
-    : storage_(std::move(storage)), shape_(shape), strides_(strides), offset_(offset), dtype_(dtype),
-      is_contiguous_(IsContiguous(shape, strides)), id_(NextId()) {}
+Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Strides& strides, int64_t offset,
+               DType dtype)
+    : storage_(std::move(storage)),
+      shape_(shape),
+      strides_(strides),
+      offset_(offset),
+      dtype_(dtype),
+      is_contiguous_(IsContiguous(shape, strides)),
+      id_(NextId()) {}
 
 Tensor Tensor::Empty(const Shape& shape, DType dtype, Device device) {
   return Tensor(Storage::Allocate(shape.numel() * ItemSize(dtype), device), shape, ContiguousStrides(shape), 0, dtype);
@@ -123,8 +131,8 @@ Tensor Tensor::Full(const Shape& shape, float value, DType dtype) {
 
 template <typename T>
 Tensor Tensor::FromValues(const Shape& shape, std::span<const T> values) {
-  Require(static_cast<int64_t>(values.size()) == shape.numel(), "[tensor] expected ", shape.numel(), " values for ", shape, ", got ",
-          values.size());
+  Require(static_cast<int64_t>(values.size()) == shape.numel(), "[tensor] expected ", shape.numel(), " values for ",
+          shape, ", got ", values.size());
   Tensor tensor = Empty(shape, DTypeOf<T>());
   std::copy(values.begin(), values.end(), tensor.mutable_data<T>());
   return tensor;
@@ -136,7 +144,8 @@ template Tensor Tensor::FromValues<int32_t>(const Shape&, std::span<const int32_
 template Tensor Tensor::FromValues<uint8_t>(const Shape&, std::span<const uint8_t>);
 
 Tensor Tensor::Borrow(const void* data, const Shape& shape, DType dtype, std::shared_ptr<const void> owner) {
-  return Tensor(Storage::Borrow(data, shape.numel() * ItemSize(dtype), std::move(owner)), shape, ContiguousStrides(shape), 0, dtype);
+  return Tensor(Storage::Borrow(data, shape.numel() * ItemSize(dtype), std::move(owner)), shape,
+                ContiguousStrides(shape), 0, dtype);
 }
 
 uint8_t* Tensor::mutable_raw() const {
@@ -157,7 +166,8 @@ Tensor Tensor::View(const Shape& shape) const {
 }
 
 Tensor Tensor::Permuted(std::span<const int> order) const {
-  Require(static_cast<int>(order.size()) == rank(), "[permute] expected ", rank(), " axes for ", shape_, ", got ", order.size());
+  Require(static_cast<int>(order.size()) == rank(), "[permute] expected ", rank(), " axes for ", shape_, ", got ",
+          order.size());
   std::array<int64_t, Shape::kMaxRank> dims{};
   Strides strides{};
   unsigned seen = 0;
@@ -167,19 +177,21 @@ Tensor Tensor::Permuted(std::span<const int> order) const {
     dims[axis] = shape_[from];
     strides[axis] = strides_[from];
   }
-  Require(seen == (1u << rank()) - 1u, "[permute] expected each axis of ", shape_, " once, got (", base::Join(order), ")");
+  Require(seen == (1u << rank()) - 1u, "[permute] expected each axis of ", shape_, " once, got (", base::Join(order),
+          ")");
   return Tensor(storage_, Shape(std::span<const int64_t>(dims.data(), order.size())), strides, offset_, dtype_);
 }
 
 Tensor Tensor::Sliced(int axis, int64_t begin, int64_t end) const {
   axis = shape_.Axis(axis, "slice");
-  Require(0 <= begin && begin <= end && end <= shape_[axis], "[slice] expected a range in [0,", shape_[axis], "] of axis ", axis, " of ",
-          shape_, ", got [", begin, ",", end, ")");
+  Require(0 <= begin && begin <= end && end <= shape_[axis], "[slice] expected a range in [0,", shape_[axis],
+          "] of axis ", axis, " of ", shape_, ", got [", begin, ",", end, ")");
   return Tensor(storage_, shape_.With(axis, end - begin), strides_, offset_ + begin * strides_[axis], dtype_);
 }
 
 Tensor Tensor::Expanded(const Shape& shape) const {
-  Require(BroadcastShapes(shape_, shape, "expand") == shape, "[expand] expected a shape that ", shape_, " broadcasts to, got ", shape);
+  Require(BroadcastShapes(shape_, shape, "expand") == shape, "[expand] expected a shape that ", shape_,
+          " broadcasts to, got ", shape);
   Strides strides{};
   for (int back = 1; back <= rank(); ++back) {
     const bool is_broadcast = shape_[rank() - back] == 1 && shape[shape.rank() - back] != 1;
@@ -197,21 +209,24 @@ Tensor Tensor::Clone() const {
 }
 
 void Tensor::CopyFrom(const Tensor& source) {
-  Require(source.shape() == shape_ && source.dtype() == dtype_, "[copy] expected ", dtype_, shape_, ", got ", source.dtype(), source.shape());
+  Require(source.shape() == shape_ && source.dtype() == dtype_, "[copy] expected ", dtype_, shape_, ", got ",
+          source.dtype(), source.shape());
   CheckContiguous();
   if (source.is_contiguous_) {
     if (numel() > 0) std::memcpy(mutable_raw(), source.raw(), static_cast<size_t>(size_bytes()));
     return;
   }
   switch (ItemSize(dtype_)) {
-    case 1:
-      return CopyStrided(source.raw(), shape_, source.strides_, mutable_raw());
+    case 1: return CopyStrided(source.raw(), shape_, source.strides_, mutable_raw());
     case 2:
-      return CopyStrided(reinterpret_cast<const uint16_t*>(source.raw()), shape_, source.strides_, reinterpret_cast<uint16_t*>(mutable_raw()));
+      return CopyStrided(reinterpret_cast<const uint16_t*>(source.raw()), shape_, source.strides_,
+                         reinterpret_cast<uint16_t*>(mutable_raw()));
     case 4:
-      return CopyStrided(reinterpret_cast<const uint32_t*>(source.raw()), shape_, source.strides_, reinterpret_cast<uint32_t*>(mutable_raw()));
+      return CopyStrided(reinterpret_cast<const uint32_t*>(source.raw()), shape_, source.strides_,
+                         reinterpret_cast<uint32_t*>(mutable_raw()));
     default:
-      return CopyStrided(reinterpret_cast<const uint64_t*>(source.raw()), shape_, source.strides_, reinterpret_cast<uint64_t*>(mutable_raw()));
+      return CopyStrided(reinterpret_cast<const uint64_t*>(source.raw()), shape_, source.strides_,
+                         reinterpret_cast<uint64_t*>(mutable_raw()));
   }
 }
 
@@ -235,6 +250,8 @@ void Tensor::FailDType(DType dtype) const {
   Fail(ErrorCode::kInvalidArgument, "[tensor] expected elements of type ", dtype, ", got ", dtype_, shape_);
 }
 
-void Tensor::CheckContiguous() const { Require(is_contiguous_, "[tensor] expected a contiguous tensor, got a strided view of shape ", shape_); }
+void Tensor::CheckContiguous() const {
+  Require(is_contiguous_, "[tensor] expected a contiguous tensor, got a strided view of shape ", shape_);
+}
 
 }  // namespace fovea

@@ -1,7 +1,8 @@
-// Tensor: an n-dimensional array. A small value (shape, strides, offset) that shares its storage; copying copies no data.
+// Tensor: an n-dimensional array. A small value (shape, strides, offset) that shares its storage; copying copies no
+// data.
 //
-// Views (View, Permuted, Sliced, Expanded) share storage too. They belong to kernels and to code that moves bytes; models
-// use the recorded operators of src/ops, which call these and put themselves on the tape.
+// Views (View, Permuted, Sliced, Expanded) share storage too. They belong to kernels and to code that moves bytes;
+// models use the recorded operators of src/ops, which call these and put themselves on the tape.
 #pragma once
 
 #include <array>
@@ -52,7 +53,8 @@ class Tensor {
   // True when a write through this tensor can be seen by nobody else.
   bool is_sole_owner() const { return storage_ && storage_.use_count() == 1 && storage_->is_writable(); }
 
-  // All sizes at once: `auto [B, T, D] = x.Dims<3>("hidden");`. Throws kInvalidArgument naming `who` when the rank differs.
+  // All sizes at once: `auto [B, T, D] = x.Dims<3>("hidden");`. Throws kInvalidArgument naming `who` when the rank
+  // differs.
   template <int N>
   std::array<int64_t, N> Dims(std::string_view who) const {
     if (rank() != N) FailRank(N, who);
@@ -103,7 +105,8 @@ class Tensor {
   Tensor(std::shared_ptr<Storage> storage, const Shape& shape, const Strides& strides, int64_t offset, DType dtype);
   [[noreturn]] void FailRank(int expected, std::string_view who) const;
   void CheckDType(DType dtype) const {
-    if (dtype != dtype_) [[unlikely]] FailDType(dtype);
+    if (dtype != dtype_) [[unlikely]]
+      FailDType(dtype);
   }
   [[noreturn]] void FailDType(DType dtype) const;
   void CheckContiguous() const;

@@ -70,7 +70,8 @@ TEST(Tensor, ViewsShareStorageAndContiguousGathers) {
   EXPECT_FALSE(transposed.is_contiguous());
   testing::ExpectClose(transposed.Contiguous(), Tensor::FromValues<float>({3, 2}, {1, 4, 2, 5, 3, 6}), 0);
   testing::ExpectClose(x.Sliced(1, 1, 3).Contiguous(), Tensor::FromValues<float>({2, 2}, {2, 3, 5, 6}), 0);
-  testing::ExpectClose(x.Sliced(0, 1, 2).Expanded({2, 3}).Contiguous(), Tensor::FromValues<float>({2, 3}, {4, 5, 6, 4, 5, 6}), 0);
+  testing::ExpectClose(x.Sliced(0, 1, 2).Expanded({2, 3}).Contiguous(),
+                       Tensor::FromValues<float>({2, 3}, {4, 5, 6, 4, 5, 6}), 0);
   EXPECT_THROW(transposed.View({6}), Error);
   EXPECT_THROW(x.Sliced(1, 2, 4), Error);
   EXPECT_THROW((void)x.data<int64_t>(), Error);
@@ -110,7 +111,9 @@ Tensor Times(const Tensor& a, const Tensor& b) {
     for (int64_t i = 0; i < x.numel(); ++i) out.mutable_data<float>()[i] = x.data<float>()[i] * y.data<float>()[i];
     return out;
   };
-  return Record({&a, &b}, product(a, b), [a, b, product](const Tensor& dy, const Needs&) { return InputGradients{product(dy, b), product(dy, a)}; });
+  return Record({&a, &b}, product(a, b), [a, b, product](const Tensor& dy, const Needs&) {
+    return InputGradients{product(dy, b), product(dy, a)};
+  });
 }
 
 TEST(Tape, SumsGradientsOverEveryUse) {

@@ -33,14 +33,16 @@ class Random {
 template <typename Draw>
 Tensor Filled(const Shape& shape, DType dtype, Draw&& draw) {
   Tensor tensor = Tensor::Empty(shape);
-  for (float& value : std::span<float>(tensor.mutable_data<float>(), static_cast<size_t>(tensor.numel()))) value = static_cast<float>(draw());
+  for (float& value : std::span<float>(tensor.mutable_data<float>(), static_cast<size_t>(tensor.numel())))
+    value = static_cast<float>(draw());
   return tensor.To(dtype);
 }
 
 double WeightedSum(const Tensor& values, const Tensor& weights) {
   const Tensor dense = values.Contiguous();
   double sum = 0;
-  for (int64_t i = 0; i < dense.numel(); ++i) sum += static_cast<double>(dense.data<float>()[i]) * weights.data<float>()[i];
+  for (int64_t i = 0; i < dense.numel(); ++i)
+    sum += static_cast<double>(dense.data<float>()[i]) * weights.data<float>()[i];
   return sum;
 }
 
@@ -79,7 +81,8 @@ Tensor RandomUniform(const Shape& shape, uint64_t seed, float low, float high, D
 Tensor RandomIntegers(const Shape& shape, uint64_t seed, int64_t low, int64_t high) {
   Random random(seed);
   Tensor tensor = Tensor::Empty(shape, DType::kI64);
-  for (int64_t i = 0; i < tensor.numel(); ++i) tensor.mutable_data<int64_t>()[i] = low + static_cast<int64_t>(random.Next() % static_cast<uint64_t>(high - low));
+  for (int64_t i = 0; i < tensor.numel(); ++i)
+    tensor.mutable_data<int64_t>()[i] = low + static_cast<int64_t>(random.Next() % static_cast<uint64_t>(high - low));
   return tensor;
 }
 
@@ -105,13 +108,13 @@ void ExpectClose(const Tensor& actual, const Tensor& expected, float tolerance, 
     }
   }
   if (worst >= 0) {
-    ADD_FAILURE() << what << " " << a.shape() << ": element " << worst << " is " << a.data<float>()[worst] << ", expected "
-                  << e.data<float>()[worst] << ", error " << worst_error << " > " << tolerance;
+    ADD_FAILURE() << what << " " << a.shape() << ": element " << worst << " is " << a.data<float>()[worst]
+                  << ", expected " << e.data<float>()[worst] << ", error " << worst_error << " > " << tolerance;
   }
 }
 
-void ExpectGradientsMatch(const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs, float step,
-                          float tolerance, int max_probes) {
+void ExpectGradientsMatch(const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs,
+                          float step, float tolerance, int max_probes) {
   std::vector<Tensor> leaves;
   for (const Tensor& input : inputs) leaves.push_back(input.defined() ? input.Clone() : input);
   Tape tape(Tape::Options{.is_training = false});
@@ -141,7 +144,8 @@ void ExpectGradientsMatch(const std::function<Tensor(const std::vector<Tensor>&)
       const double below = WeightedSum(f(leaves), weights);
       *element = kept;
       const double numeric = (above - below) / (2.0 * step);
-      EXPECT_NEAR(dense.data<float>()[at], numeric, tolerance * scale) << "input " << which << " " << leaf.shape() << " element " << at;
+      EXPECT_NEAR(dense.data<float>()[at], numeric, tolerance * scale)
+          << "input " << which << " " << leaf.shape() << " element " << at;
     }
   }
 }

@@ -1,5 +1,5 @@
-// What the tests share: seeded tensors, comparison with a tolerance computed from dtype and size, gradient checks against
-// central differences, and the places of stored files. Not part of the library.
+// What the tests share: seeded tensors, comparison with a tolerance computed from dtype and size, gradient checks
+// against central differences, and the places of stored files. Not part of the library.
 #pragma once
 
 #include <cstdint>
@@ -40,11 +40,12 @@ Tensor RandomIntegers(const Shape& shape, uint64_t seed, int64_t low, int64_t hi
 // Expected rounding error of a sum of `terms` products of magnitude ~`scale` in `dtype`.
 float Tolerance(DType dtype, int64_t terms, float scale = 1.0f);
 
-// EXPECTs equal shapes and |actual - expected| <= tolerance everywhere (both converted to f32, NaN equals NaN); reports the worst element.
+// EXPECTs equal shapes and |actual - expected| <= tolerance everywhere (both converted to f32, NaN equals NaN); reports
+// the worst element.
 void ExpectClose(const Tensor& actual, const Tensor& expected, float tolerance, const std::string& what = "");
 
-// Compares the tape's gradients of sum(f(inputs) * w), w random, with central differences for every f32 input (for up to `max_probes`
-// elements of each). `f` must be differentiable at the given inputs.
+// Compares the tape's gradients of sum(f(inputs) * w), w random, with central differences for every f32 input (for up
+// to `max_probes` elements of each). `f` must be differentiable at the given inputs.
 void ExpectGradientsMatch(const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs,
                           float step = 1e-2f, float tolerance = 2e-2f, int max_probes = 24);
 

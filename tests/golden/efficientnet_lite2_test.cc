@@ -1,5 +1,5 @@
-// The bundled EfficientNet-Lite2 against PyTorch on real pictures: logits on the same pixels, prepared pixels, best classes, accuracy. The reference file is
-// written by tools/dump_lite2_reference.py.
+// The bundled EfficientNet-Lite2 against PyTorch on real pictures: logits on the same pixels, prepared pixels, best
+// classes, accuracy. The reference file is written by tools/dump_lite2_reference.py.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -17,7 +17,8 @@ namespace {
 class Lite2 : public ::testing::Test {
  protected:
   Lite2()
-      : reference_(formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_lite2_reference.safetensors"))),
+      : reference_(formats::SafetensorsFile::Open(
+            testing::SourcePath("tests/golden/models/efficientnet_lite2_reference.safetensors"))),
         model_(Model::Load(testing::SourcePath("models/efficientnet-lite2"))),
         pictures_(nlohmann::json::parse(reference_.metadata().at("pictures")).get<std::vector<std::string>>()) {}
 
@@ -36,7 +37,8 @@ TEST_F(Lite2, LogitsOnTheSamePixelsAreWithinAThousandthOfPyTorch) {
     if (!reference_.Has("pixels." + stem)) continue;
     const Tensor bytes = reference_.Get("pixels." + stem);
     Tensor pixels = Tensor::Empty({1, 260, 260, 3});
-    for (int64_t k = 0; k < bytes.numel(); ++k) pixels.mutable_data<float>()[k] = (static_cast<float>(bytes.data<uint8_t>()[k]) - 127.0f) / 128.0f;
+    for (int64_t k = 0; k < bytes.numel(); ++k)
+      pixels.mutable_data<float>()[k] = (static_cast<float>(bytes.data<uint8_t>()[k]) - 127.0f) / 128.0f;
     const models::ImageOutputs outputs = model_.impl().network().EncodeImages(pixels);
     testing::ExpectClose(outputs.logits, Row("f16.logits", i), 1e-3f, stem + " logits, weights as stored");
     testing::ExpectClose(outputs.features, Row("f16.features", i), 1e-3f, stem + " features, weights as stored");

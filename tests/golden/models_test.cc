@@ -1,5 +1,6 @@
-// Parity of every architecture with its reference implementation, from the files that tools/dump_golden.py wrote: stages, outputs, loss, gradients,
-// training mode; and what must hold of any model: rows of a batch do not see each other, loading is strict, malformed configurations are refused.
+// Parity of every architecture with its reference implementation, from the files that tools/dump_golden.py wrote:
+// stages, outputs, loss, gradients, training mode; and what must hold of any model: rows of a batch do not see each
+// other, loading is strict, malformed configurations are refused.
 //
 // A new model needs no new test: its golden files are found by name.
 #include <gtest/gtest.h>
@@ -41,8 +42,10 @@ float LargestMagnitude(const Tensor& tensor) {
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
   Golden()
-      : file_(formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + GetParam() + ".safetensors"))),
-        config_(base::Config::Parse(file_.metadata().at("config"), GetParam())), entry_(runtime::FindEntry(config_)) {
+      : file_(
+            formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + GetParam() + ".safetensors"))),
+        config_(base::Config::Parse(file_.metadata().at("config"), GetParam())),
+        entry_(runtime::FindEntry(config_)) {
     for (const auto& info : file_.tensors()) {
       // Clones: training mode writes into the running statistics.
       if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), file_.Get(info.name).Clone()});
@@ -59,7 +62,8 @@ class Golden : public ::testing::TestWithParam<std::string> {
   void ExpectStored(const Tensor& actual, const std::string& name, float tolerance = 1e-4f) const {
     const Tensor expected = file_.Get(name);
     ASSERT_EQ(actual.numel(), expected.numel()) << name;
-    ExpectClose(actual.Contiguous().View(expected.shape()), expected, tolerance * std::max(1e-3f, LargestMagnitude(expected)), name);
+    ExpectClose(actual.Contiguous().View(expected.shape()), expected,
+                tolerance * std::max(1e-3f, LargestMagnitude(expected)), name);
   }
 
   // Loss and gradients under a tape, against the stored ones with this prefix.
@@ -75,7 +79,8 @@ class Golden : public ::testing::TestWithParam<std::string> {
     const Gradients gradients = tape.Backward(loss);
     if (is_training) ExpectStored(logits, prefix + "output.logits");
     ExpectStored(loss, prefix + "loss");
-    // A gradient has passed the network twice, and sums over the batch and the picture cancel: more of the rounding is left over.
+    // A gradient has passed the network twice, and sums over the batch and the picture cancel: more of the rounding is
+    // left over.
     constexpr float kGradientTolerance = 5e-4f;
     ExpectStored(gradients[pixels], prefix + "grad.input.pixels", kGradientTolerance);
     int64_t compared = 0;
@@ -143,7 +148,8 @@ TEST_P(Golden, CompactWeightsChangeLittle) {
   const auto model = entry_.create(config_);
   runtime::AssignParameters(*model, entry_, halves, GetParam());
   const Tensor expected = file_.Get("output.logits");
-  ExpectClose(model->EncodeImages(file_.Get("input.pixels")).logits, expected, 2e-2f * LargestMagnitude(expected), "f16 weights");
+  ExpectClose(model->EncodeImages(file_.Get("input.pixels")).logits, expected, 2e-2f * LargestMagnitude(expected),
+              "f16 weights");
 }
 
 TEST_P(Golden, LoadingIsStrict) {
@@ -173,7 +179,8 @@ TEST_P(Golden, LoadingIsStrict) {
 TEST_P(Golden, EveryConfigurationKeyOfTheWrongTypeIsRefusedOrUnused) {
   for (const std::string& key : config_.Keys()) {
     for (const std::string value : {"\"nonsense\"", "-7", "[0,-1]", "1e300", "{}", "[]", "99999999999"}) {
-      const base::Config changed = base::Config::Parse("{\"" + key + "\": " + value + "}", "changed").MergedOver(config_);
+      const base::Config changed =
+          base::Config::Parse("{\"" + key + "\": " + value + "}", "changed").MergedOver(config_);
       try {
         const auto model = entry_.create(changed);
         runtime::AssignParameters(*model, entry_, weights_, "the file");
@@ -184,7 +191,8 @@ TEST_P(Golden, EveryConfigurationKeyOfTheWrongTypeIsRefusedOrUnused) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Golden, ::testing::ValuesIn(GoldenFiles()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Models, Golden, ::testing::ValuesIn(GoldenFiles()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace fovea

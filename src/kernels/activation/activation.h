@@ -9,8 +9,8 @@
 
 namespace fovea::kernels {
 
-// Named as `hidden_act` in config.json: "relu", "relu6", "silu" ("swish"), "gelu", "gelu_new" ("gelu_pytorch_tanh"), "quick_gelu",
-// "sigmoid", "tanh", "linear" (identity).
+// Named as `hidden_act` in config.json: "relu", "relu6", "silu" ("swish"), "gelu", "gelu_new" ("gelu_pytorch_tanh"),
+// "quick_gelu", "sigmoid", "tanh", "linear" (identity).
 enum class Act : uint8_t { kIdentity, kRelu, kRelu6, kSilu, kGelu, kGeluTanh, kQuickGelu, kSigmoid, kTanh };
 
 // Throws kUnimplemented naming `who` for a name not in the list above.

@@ -1,11 +1,11 @@
-// Two-dimensional convolution (cross-correlation, as in PyTorch) over NHWC pictures, its two gradients, and weights packed for
-// repeated use.
+// Two-dimensional convolution (cross-correlation, as in PyTorch) over NHWC pictures, its two gradients, and weights
+// packed for repeated use.
 //
-// Legend: B batch, Y X input height and width, P Q output height and width, C input channels, O output channels, G groups, J K kernel
-// height and width.
+// Legend: B batch, Y X input height and width, P Q output height and width, C input channels, O output channels, G
+// groups, J K kernel height and width.
 //
-// Contract: pictures [B,Y,X,C], weights [O,C/G,J,K] (PyTorch order), bias [O] or undefined; contiguous, f32 or bf16, all of one type.
-// Outputs are allocated by the caller with the sizes of OutputSize().
+// Contract: pictures [B,Y,X,C], weights [O,C/G,J,K] (PyTorch order), bias [O] or undefined; contiguous, f32 or bf16,
+// all of one type. Outputs are allocated by the caller with the sizes of OutputSize().
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@
 
 namespace fovea::kernels {
 
-// How the kernel moves over the picture; pixels. Padding is by zeros and may differ on each side (as TensorFlow's SAME does).
+// How the kernel moves over the picture; pixels. Padding is by zeros and may differ on each side (as TensorFlow's SAME
+// does).
 struct Conv2dGeometry {
   int64_t stride_y = 1, stride_x = 1;
   int64_t pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
@@ -28,14 +29,16 @@ struct Conv2dGeometry {
 struct Conv2dOutput {
   int64_t height, width;
 };
-Conv2dOutput Conv2dOutputSize(int64_t height, int64_t width, int64_t kernel_y, int64_t kernel_x, const Conv2dGeometry& geometry);
+Conv2dOutput Conv2dOutputSize(int64_t height, int64_t width, int64_t kernel_y, int64_t kernel_x,
+                              const Conv2dGeometry& geometry);
 
 // y = conv(x, weight) + bias.
 void Conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dGeometry& geometry, Tensor& y);
 // dx of y = conv(x, weight).
 void Conv2dBackwardData(const Tensor& dy, const Tensor& weight, const Conv2dGeometry& geometry, Tensor& dx);
 // dweight, and dbias when defined.
-void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight, Tensor& dbias);
+void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight,
+                           Tensor& dbias);
 
 // Weights brought once into the layout that the fast kernel reads. Immutable; Run may be called from several threads.
 class PackedConv2d {
@@ -56,7 +59,8 @@ class PackedConv2d {
 namespace ref {
 void Conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dGeometry& geometry, Tensor& y);
 void Conv2dBackwardData(const Tensor& dy, const Tensor& weight, const Conv2dGeometry& geometry, Tensor& dx);
-void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight, Tensor& dbias);
+void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight,
+                           Tensor& dbias);
 }  // namespace ref
 
 }  // namespace fovea::kernels

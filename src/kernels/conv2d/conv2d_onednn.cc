@@ -1,8 +1,9 @@
 // Convolution by oneDNN.
 //
-// Pictures stay NHWC in memory (oneDNN reads it natively: measured faster here than its blocked layouts), weights go into
-// whatever layout the chosen primitive prefers. Primitives are cached by problem; PackedConv2d also keeps the reordered weights, of which there
-// are as many as layouts were asked for (one, in practice: the layout depends on the processor, hardly on the picture's size).
+// Pictures stay NHWC in memory (oneDNN reads it natively: measured faster here than its blocked layouts), weights go
+// into whatever layout the chosen primitive prefers. Primitives are cached by problem; PackedConv2d also keeps the
+// reordered weights, of which there are as many as layouts were asked for (one, in practice: the layout depends on the
+// processor, hardly on the picture's size).
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -31,8 +32,9 @@ struct Problem {
     parts.insert(parts.end(), w.begin(), w.end());
     parts.insert(parts.end(), y.begin(), y.end());
     const Conv2dGeometry& g = geometry;
-    for (const int64_t part : {g.stride_y, g.stride_x, g.pad_top, g.pad_left, g.pad_bottom, g.pad_right, g.dilation_y, g.dilation_x, g.groups,
-                               static_cast<int64_t>(dtype), static_cast<int64_t>(has_bias), static_cast<int64_t>(act), static_cast<int64_t>(pass)}) {
+    for (const int64_t part : {g.stride_y, g.stride_x, g.pad_top, g.pad_left, g.pad_bottom, g.pad_right, g.dilation_y,
+                               g.dilation_x, g.groups, static_cast<int64_t>(dtype), static_cast<int64_t>(has_bias),
+                               static_cast<int64_t>(act), static_cast<int64_t>(pass)}) {
       parts.push_back(part);
     }
     return ProblemKey(std::move(parts));
@@ -60,12 +62,16 @@ memory::desc PlainWeights(const Problem& problem) {
 }
 
 // The same dims in a layout of oneDNN's choice.
-memory::desc AnyLayout(const memory::desc& plain) { return memory::desc(plain.dims(), plain.data_type(), memory::format_tag::any); }
+memory::desc AnyLayout(const memory::desc& plain) {
+  return memory::desc(plain.dims(), plain.data_type(), memory::format_tag::any);
+}
 
-memory::desc Nhwc(const Shape& shape, DType dtype) { return memory::desc(Nchw(shape), OneDnnType(dtype), memory::format_tag::nhwc); }
+memory::desc Nhwc(const Shape& shape, DType dtype) {
+  return memory::desc(Nchw(shape), OneDnnType(dtype), memory::format_tag::nhwc);
+}
 
-// oneDNN has fast code for almost every problem in NHWC; for a few gradients it has only its reference loops there and fast code in
-// blocked layouts. Then reorders on both sides cost far less than the reference.
+// oneDNN has fast code for almost every problem in NHWC; for a few gradients it has only its reference loops there and
+// fast code in blocked layouts. Then reorders on both sides cost far less than the reference.
 template <typename MakePrimitiveDesc>
 auto PickLayout(MakePrimitiveDesc&& make) -> decltype(make(true)) {
   auto in_nhwc = make(true);
@@ -84,7 +90,8 @@ ConvArguments Arguments(const Problem& problem, bool is_nhwc) {
   const memory::desc src = Nhwc(problem.x, problem.dtype), dst = Nhwc(problem.y, problem.dtype);
   return {.src = is_nhwc ? src : AnyLayout(src),
           .weights = AnyLayout(PlainWeights(problem)),
-          .bias = problem.has_bias ? memory::desc({problem.y[3]}, OneDnnType(problem.dtype), memory::format_tag::x) : memory::desc(),
+          .bias = problem.has_bias ? memory::desc({problem.y[3]}, OneDnnType(problem.dtype), memory::format_tag::x)
+                                   : memory::desc(),
           .dst = is_nhwc ? dst : AnyLayout(dst),
           .strides = {g.stride_y, g.stride_x},
           .dilations = {g.dilation_y - 1, g.dilation_x - 1},
@@ -94,8 +101,9 @@ ConvArguments Arguments(const Problem& problem, bool is_nhwc) {
 
 dnnl::convolution_forward::primitive_desc ForwardDesc(const Problem& problem, bool is_nhwc) {
   const ConvArguments a = Arguments(problem, is_nhwc);
-  const dnnl::convolution_forward::desc desc(dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, a.src, a.weights, a.bias, a.dst,
-                                             a.strides, a.dilations, a.pad_before, a.pad_after);
+  const dnnl::convolution_forward::desc desc(dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
+                                             a.src, a.weights, a.bias, a.dst, a.strides, a.dilations, a.pad_before,
+                                             a.pad_after);
   dnnl::primitive_attr attr = UserScratchpad();
   dnnl::post_ops post_ops;
   AppendActivation(problem.act, post_ops);
@@ -106,24 +114,28 @@ dnnl::convolution_forward::primitive_desc ForwardDesc(const Problem& problem, bo
 Compiled Compile(const Problem& problem, Pass pass) {
   const auto forward = PickLayout([&](bool is_nhwc) { return ForwardDesc(problem, is_nhwc); });
   if (pass == Pass::kForward) {
-    return {dnnl::convolution_forward(forward), forward.src_desc(), forward.weights_desc(), forward.dst_desc(), forward.scratchpad_desc()};
+    return {dnnl::convolution_forward(forward), forward.src_desc(), forward.weights_desc(), forward.dst_desc(),
+            forward.scratchpad_desc()};
   }
   if (pass == Pass::kBackwardData) {
     const auto desc = PickLayout([&](bool is_nhwc) {
       const ConvArguments a = Arguments(problem, is_nhwc);
-      const dnnl::convolution_backward_data::desc backward(dnnl::algorithm::convolution_direct, a.src, a.weights, a.dst, a.strides, a.dilations,
-                                                           a.pad_before, a.pad_after);
+      const dnnl::convolution_backward_data::desc backward(dnnl::algorithm::convolution_direct, a.src, a.weights, a.dst,
+                                                           a.strides, a.dilations, a.pad_before, a.pad_after);
       return dnnl::convolution_backward_data::primitive_desc(backward, UserScratchpad(), Engine(), forward);
     });
-    return {dnnl::convolution_backward_data(desc), desc.diff_src_desc(), desc.weights_desc(), desc.diff_dst_desc(), desc.scratchpad_desc()};
+    return {dnnl::convolution_backward_data(desc), desc.diff_src_desc(), desc.weights_desc(), desc.diff_dst_desc(),
+            desc.scratchpad_desc()};
   }
   const auto desc = PickLayout([&](bool is_nhwc) {
     const ConvArguments a = Arguments(problem, is_nhwc);
-    const dnnl::convolution_backward_weights::desc backward(dnnl::algorithm::convolution_direct, a.src, a.weights, a.bias, a.dst, a.strides,
-                                                            a.dilations, a.pad_before, a.pad_after);
+    const dnnl::convolution_backward_weights::desc backward(dnnl::algorithm::convolution_direct, a.src, a.weights,
+                                                            a.bias, a.dst, a.strides, a.dilations, a.pad_before,
+                                                            a.pad_after);
     return dnnl::convolution_backward_weights::primitive_desc(backward, UserScratchpad(), Engine(), forward);
   });
-  return {dnnl::convolution_backward_weights(desc), desc.src_desc(), desc.diff_weights_desc(), desc.diff_dst_desc(), desc.scratchpad_desc()};
+  return {dnnl::convolution_backward_weights(desc), desc.src_desc(), desc.diff_weights_desc(), desc.diff_dst_desc(),
+          desc.scratchpad_desc()};
 }
 
 std::shared_ptr<const Compiled> GetCompiled(const Problem& problem, Pass pass) {
@@ -134,7 +146,8 @@ std::shared_ptr<const Compiled> GetCompiled(const Problem& problem, Pass pass) {
 // Memory in the layout a primitive wants: the caller's own when it is that already, else a buffer of ours.
 class Operand {
  public:
-  Operand(const memory::desc& given, const void* data, const memory::desc& wanted) : given_(OneDnnMemory(given, data)), used_(given_) {
+  Operand(const memory::desc& given, const void* data, const memory::desc& wanted)
+      : given_(OneDnnMemory(given, data)), used_(given_) {
     if (given == wanted) return;
     buffer_ = Tensor::Empty({static_cast<int64_t>(wanted.get_size())}, DType::kU8);
     used_ = OneDnnMemory(wanted, buffer_.raw());
@@ -192,7 +205,8 @@ struct PackedConv2d::State {
   }
 };
 
-PackedConv2d::PackedConv2d(Tensor weight, Tensor bias, const Conv2dGeometry& geometry, Act act) : state_(std::make_unique<State>()) {
+PackedConv2d::PackedConv2d(Tensor weight, Tensor bias, const Conv2dGeometry& geometry, Act act)
+    : state_(std::make_unique<State>()) {
   const bool is_wide = NeedsF32(weight.dtype());
   state_->weight = is_wide ? AsF32(weight) : std::move(weight);
   state_->bias = is_wide ? AsF32(bias) : std::move(bias);
@@ -211,12 +225,16 @@ void PackedConv2d::Run(const Tensor& x, Tensor& y) const {
     return StoreConverted(wide, y);
   }
   const Tensor& bias = state_->bias;
-  const Problem problem{x.shape(), state_->weight.shape(), y.shape(), x.dtype(), state_->geometry, bias.defined(), state_->act};
+  const Problem problem{x.shape(),        state_->weight.shape(), y.shape(),  x.dtype(),
+                        state_->geometry, bias.defined(),         state_->act};
   GuardOneDnn("conv2d", [&] {
     const auto compiled = GetCompiled(problem, Pass::kForward);
     const void* weights = state_->Packed(PlainWeights(problem), compiled->weights);
-    Operand src(Nhwc(x.shape(), x.dtype()), x.raw(), compiled->src), dst(Nhwc(y.shape(), y.dtype()), y.mutable_raw(), compiled->dst);
-    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, src.ToUsed()}, {DNNL_ARG_WEIGHTS, OneDnnMemory(compiled->weights, weights)}, {DNNL_ARG_DST, dst.used()}};
+    Operand src(Nhwc(x.shape(), x.dtype()), x.raw(), compiled->src),
+        dst(Nhwc(y.shape(), y.dtype()), y.mutable_raw(), compiled->dst);
+    std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, src.ToUsed()},
+                                              {DNNL_ARG_WEIGHTS, OneDnnMemory(compiled->weights, weights)},
+                                              {DNNL_ARG_DST, dst.used()}};
     if (bias.defined()) arguments.emplace(DNNL_ARG_BIAS, OneDnnMemory(OneDnnDesc(bias), bias.raw()));
     Execute(*compiled, std::move(arguments));
     dst.FromUsed();
@@ -237,15 +255,19 @@ void Conv2dBackwardData(const Tensor& dy, const Tensor& weight, const Conv2dGeom
   const Problem problem{dx.shape(), weight.shape(), dy.shape(), dy.dtype(), geometry, false, Act::kIdentity};
   GuardOneDnn("conv2d", [&] {
     const auto compiled = GetCompiled(problem, Pass::kBackwardData);
-    Operand diff_dst(Nhwc(dy.shape(), dy.dtype()), dy.raw(), compiled->dst), weights(PlainWeights(problem), weight.raw(), compiled->weights);
+    Operand diff_dst(Nhwc(dy.shape(), dy.dtype()), dy.raw(), compiled->dst),
+        weights(PlainWeights(problem), weight.raw(), compiled->weights);
     Operand diff_src(Nhwc(dx.shape(), dx.dtype()), dx.mutable_raw(), compiled->src);
-    Execute(*compiled, {{DNNL_ARG_DIFF_DST, diff_dst.ToUsed()}, {DNNL_ARG_WEIGHTS, weights.ToUsed()}, {DNNL_ARG_DIFF_SRC, diff_src.used()}});
+    Execute(*compiled, {{DNNL_ARG_DIFF_DST, diff_dst.ToUsed()},
+                        {DNNL_ARG_WEIGHTS, weights.ToUsed()},
+                        {DNNL_ARG_DIFF_SRC, diff_src.used()}});
     diff_src.FromUsed();
     Stream().wait();
   });
 }
 
-void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight, Tensor& dbias) {
+void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight,
+                           Tensor& dbias) {
   if (NeedsF32(dy.dtype())) {
     Tensor wide = Tensor::Empty(dweight.shape()), wide_bias = dbias.defined() ? Tensor::Empty(dbias.shape()) : Tensor();
     Conv2dBackwardWeights(AsF32(x), AsF32(dy), geometry, wide, wide_bias);
@@ -255,7 +277,8 @@ void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeomet
   const Problem problem{x.shape(), dweight.shape(), dy.shape(), dy.dtype(), geometry, dbias.defined(), Act::kIdentity};
   GuardOneDnn("conv2d", [&] {
     const auto compiled = GetCompiled(problem, Pass::kBackwardWeights);
-    Operand src(Nhwc(x.shape(), x.dtype()), x.raw(), compiled->src), diff_dst(Nhwc(dy.shape(), dy.dtype()), dy.raw(), compiled->dst);
+    Operand src(Nhwc(x.shape(), x.dtype()), x.raw(), compiled->src),
+        diff_dst(Nhwc(dy.shape(), dy.dtype()), dy.raw(), compiled->dst);
     Operand weights(PlainWeights(problem), dweight.mutable_raw(), compiled->weights);
     std::unordered_map<int, memory> arguments{
         {DNNL_ARG_SRC, src.ToUsed()}, {DNNL_ARG_DIFF_DST, diff_dst.ToUsed()}, {DNNL_ARG_DIFF_WEIGHTS, weights.used()}};

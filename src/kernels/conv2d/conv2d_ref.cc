@@ -5,7 +5,8 @@
 
 namespace fovea::kernels {
 
-Conv2dOutput Conv2dOutputSize(int64_t height, int64_t width, int64_t kernel_y, int64_t kernel_x, const Conv2dGeometry& g) {
+Conv2dOutput Conv2dOutputSize(int64_t height, int64_t width, int64_t kernel_y, int64_t kernel_x,
+                              const Conv2dGeometry& g) {
   const auto size = [](int64_t input, int64_t pad, int64_t kernel, int64_t stride, int64_t dilation) {
     const int64_t room = input + pad - (dilation * (kernel - 1) + 1);
     return room < 0 ? int64_t{0} : room / stride + 1;
@@ -31,8 +32,8 @@ void ForEachProduct(const Shape& x, const Shape& w, const Shape& y, const Conv2d
               const int64_t column = q * g.stride_x - g.pad_left + k * g.dilation_x;
               if (row < 0 || row >= x[1] || column < 0 || column >= x[2]) continue;
               for (int64_t c = 0; c < group_in; ++c) {
-                visit(((b * x[1] + row) * x[2] + column) * x[3] + o / group_out * group_in + c, ((o * group_in + c) * w[2] + j) * w[3] + k,
-                      ((b * y[1] + p) * y[2] + q) * y[3] + o);
+                visit(((b * x[1] + row) * x[2] + column) * x[3] + o / group_out * group_in + c,
+                      ((o * group_in + c) * w[2] + j) * w[3] + k, ((b * y[1] + p) * y[2] + q) * y[3] + o);
               }
             }
 }
@@ -61,21 +62,25 @@ void Conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Con
     const std::vector<double> bs = Values(bias);
     for (int64_t i = 0; i < y.numel(); ++i) ys[i] = bs[i % y.shape()[3]];
   }
-  ForEachProduct(x.shape(), weight.shape(), y.shape(), geometry, [&](int64_t i, int64_t w, int64_t o) { ys[o] += xs[i] * ws[w]; });
+  ForEachProduct(x.shape(), weight.shape(), y.shape(), geometry,
+                 [&](int64_t i, int64_t w, int64_t o) { ys[o] += xs[i] * ws[w]; });
   Store(ys, y);
 }
 
 void Conv2dBackwardData(const Tensor& dy, const Tensor& weight, const Conv2dGeometry& geometry, Tensor& dx) {
   const std::vector<double> ds = Values(dy), ws = Values(weight);
   std::vector<double> out(dx.numel(), 0.0);
-  ForEachProduct(dx.shape(), weight.shape(), dy.shape(), geometry, [&](int64_t i, int64_t w, int64_t o) { out[i] += ds[o] * ws[w]; });
+  ForEachProduct(dx.shape(), weight.shape(), dy.shape(), geometry,
+                 [&](int64_t i, int64_t w, int64_t o) { out[i] += ds[o] * ws[w]; });
   Store(out, dx);
 }
 
-void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight, Tensor& dbias) {
+void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight,
+                           Tensor& dbias) {
   const std::vector<double> xs = Values(x), ds = Values(dy);
   std::vector<double> out(dweight.numel(), 0.0);
-  ForEachProduct(x.shape(), dweight.shape(), dy.shape(), geometry, [&](int64_t i, int64_t w, int64_t o) { out[w] += xs[i] * ds[o]; });
+  ForEachProduct(x.shape(), dweight.shape(), dy.shape(), geometry,
+                 [&](int64_t i, int64_t w, int64_t o) { out[w] += xs[i] * ds[o]; });
   Store(out, dweight);
   if (dbias.defined()) {
     std::vector<double> sums(dbias.numel(), 0.0);

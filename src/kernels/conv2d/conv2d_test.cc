@@ -23,13 +23,61 @@ const Case kCases[] = {
     {"1x1 wide", 1, 9, 9, 88, 528, 1, 1, {}},
     {"1x1 strided", 1, 7, 8, 16, 24, 1, 1, {.stride_y = 2, .stride_x = 2}},
     {"3x3 padded", 2, 6, 5, 8, 16, 3, 3, {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1}},
-    {"3x3 SAME of an even size", 1, 10, 10, 3, 32, 3, 3, {.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1}},
-    {"3x2 stride 2x1", 1, 9, 6, 5, 7, 3, 2, {.stride_y = 2, .pad_top = 1, .pad_left = 0, .pad_bottom = 1, .pad_right = 1}},
-    {"dilated", 1, 12, 11, 4, 6, 3, 3, {.pad_top = 2, .pad_left = 2, .pad_bottom = 2, .pad_right = 2, .dilation_y = 2, .dilation_x = 2}},
+    {"3x3 SAME of an even size",
+     1,
+     10,
+     10,
+     3,
+     32,
+     3,
+     3,
+     {.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1}},
+    {"3x2 stride 2x1",
+     1,
+     9,
+     6,
+     5,
+     7,
+     3,
+     2,
+     {.stride_y = 2, .pad_top = 1, .pad_left = 0, .pad_bottom = 1, .pad_right = 1}},
+    {"dilated",
+     1,
+     12,
+     11,
+     4,
+     6,
+     3,
+     3,
+     {.pad_top = 2, .pad_left = 2, .pad_bottom = 2, .pad_right = 2, .dilation_y = 2, .dilation_x = 2}},
     {"grouped", 2, 7, 7, 12, 8, 3, 3, {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 4}},
-    {"depthwise 3x3", 2, 9, 9, 24, 24, 3, 3, {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 24}},
-    {"depthwise 5x5 strided, 13 channels", 1, 11, 12, 13, 13, 5, 5, {.stride_y = 2, .stride_x = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 2, .pad_right = 2, .groups = 13}},
-    {"depthwise with multiplier", 1, 6, 6, 4, 8, 3, 3, {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 4}},
+    {"depthwise 3x3",
+     2,
+     9,
+     9,
+     24,
+     24,
+     3,
+     3,
+     {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 24}},
+    {"depthwise 5x5 strided, 13 channels",
+     1,
+     11,
+     12,
+     13,
+     13,
+     5,
+     5,
+     {.stride_y = 2, .stride_x = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 2, .pad_right = 2, .groups = 13}},
+    {"depthwise with multiplier",
+     1,
+     6,
+     6,
+     4,
+     8,
+     3,
+     3,
+     {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 4}},
     {"patches", 2, 28, 28, 3, 20, 14, 14, {.stride_y = 14, .stride_x = 14}},
     {"kernel as large as the picture", 1, 4, 4, 3, 5, 4, 4, {}},
     {"one pixel", 1, 1, 1, 1, 1, 3, 3, {.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1}},
@@ -49,7 +97,8 @@ class Conv2dCases : public ::testing::TestWithParam<Case> {
 
 TEST_P(Conv2dCases, ForwardEqualsReference) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    const Tensor x = RandomNormal(x_shape(), 1, 1, dtype), w = RandomNormal(w_shape(), 2, 1, dtype), b = RandomNormal({c().out}, 3, 1, dtype);
+    const Tensor x = RandomNormal(x_shape(), 1, 1, dtype), w = RandomNormal(w_shape(), 2, 1, dtype),
+                 b = RandomNormal({c().out}, 3, 1, dtype);
     Tensor expected = Tensor::Empty(OutputShape(c()), dtype), actual = Tensor::Empty(OutputShape(c()), dtype);
     ref::Conv2d(x, w, b, c().geometry, expected);
     Conv2d(x, w, b, c().geometry, actual);
@@ -63,7 +112,8 @@ TEST_P(Conv2dCases, ForwardEqualsReference) {
 
 TEST_P(Conv2dCases, GradientsEqualReference) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    const Tensor x = RandomNormal(x_shape(), 1, 1, dtype), w = RandomNormal(w_shape(), 2, 1, dtype), dy = RandomNormal(OutputShape(c()), 4, 1, dtype);
+    const Tensor x = RandomNormal(x_shape(), 1, 1, dtype), w = RandomNormal(w_shape(), 2, 1, dtype),
+                 dy = RandomNormal(OutputShape(c()), 4, 1, dtype);
     Tensor expected = Tensor::Empty(x.shape(), dtype), actual = Tensor::Empty(x.shape(), dtype);
     ref::Conv2dBackwardData(dy, w, c().geometry, expected);
     Conv2dBackwardData(dy, w, c().geometry, actual);
@@ -88,7 +138,8 @@ TEST(Conv2d, PackedWeightsServeEveryPictureSizeAndFuseTheActivation) {
     const Tensor x = RandomNormal({2, side, side, 8}, side);
     Tensor expected = Tensor::Empty({2, side, side, 16}), actual = Tensor::Empty({2, side, side, 16});
     ref::Conv2d(x, w, b, geometry, expected);
-    for (int64_t i = 0; i < expected.numel(); ++i) expected.mutable_data<float>()[i] = std::clamp(expected.data<float>()[i], 0.0f, 6.0f);
+    for (int64_t i = 0; i < expected.numel(); ++i)
+      expected.mutable_data<float>()[i] = std::clamp(expected.data<float>()[i], 0.0f, 6.0f);
     packed.Run(x, actual);
     ExpectClose(actual, expected, testing::Tolerance(DType::kF32, 72, 4));
   }
