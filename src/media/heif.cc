@@ -20,17 +20,18 @@ namespace fovea::media {
 namespace {
 
 // The functions of libheif that we call, by the names and types of its header.
-#define FOVEA_HEIF_FUNCTIONS(X)                                                                                       \
-  X(heif_context_alloc)                                                                                               \
-  X(heif_context_free)                                                                                                \
-  X(heif_context_read_from_memory_without_copy)                                                                       \
-  X(heif_context_set_maximum_image_size_limit) X(heif_context_get_primary_image_handle) X(heif_image_handle_release)  \
-      X(heif_image_handle_get_width) X(heif_image_handle_get_height) X(heif_image_handle_get_ispe_width)              \
-          X(heif_image_handle_get_ispe_height) X(heif_image_handle_has_alpha_channel)                                 \
-              X(heif_image_handle_is_premultiplied_alpha) X(heif_image_handle_get_luma_bits_per_pixel)                \
-                  X(heif_image_handle_get_list_of_metadata_block_IDs) X(heif_image_handle_get_metadata_size)          \
-                      X(heif_image_handle_get_metadata) X(heif_decoding_options_alloc) X(heif_decoding_options_free)  \
-                          X(heif_decode_image) X(heif_image_release) X(heif_image_get_width) X(heif_image_get_height) \
+#define FOVEA_HEIF_FUNCTIONS(X)                                                                                \
+  X(heif_context_alloc)                                                                                        \
+  X(heif_context_free)                                                                                         \
+  X(heif_context_read_from_memory_without_copy)                                                                \
+  X(heif_context_set_maximum_image_size_limit)                                                                 \
+  X(heif_context_get_primary_image_handle) X(heif_image_handle_release) X(heif_image_handle_get_width)         \
+      X(heif_image_handle_get_height) X(heif_image_handle_get_ispe_width) X(heif_image_handle_get_ispe_height) \
+          X(heif_image_handle_has_alpha_channel) X(heif_image_handle_is_premultiplied_alpha)                   \
+              X(heif_image_handle_get_luma_bits_per_pixel) X(heif_image_handle_get_list_of_metadata_block_IDs) \
+                  X(heif_image_handle_get_metadata_size) X(heif_image_handle_get_metadata)                     \
+                      X(heif_decoding_options_alloc) X(heif_decoding_options_free) X(heif_decode_image)        \
+                          X(heif_image_release) X(heif_image_get_width) X(heif_image_get_height)               \
                               X(heif_image_get_plane_readonly)
 
 struct Library {

@@ -24,8 +24,6 @@
 namespace fovea::models {
 namespace {
 
-using kernels::Act;
-
 // What sets one block apart from the next.
 struct BlockOptions {
   int64_t in, out, kernel_size, stride, expand_ratio;
@@ -67,7 +65,7 @@ struct Config {
     c.Read("hidden_act", hidden_act);
     c.Read("pooling_type", pooling_type);
     c.Read("fix_head_stem", fix_head_stem);
-    act = kernels::ActFromName(hidden_act, "efficientnet");
+    act = ActFromName(hidden_act, "efficientnet");
     Validate();
   }
 

@@ -8,8 +8,9 @@
 namespace fovea {
 
 using kernels::Act;
+using kernels::ActFromName;
 
-// act(x). kernels::ActFromName turns the name in a config file into an Act.
+// act(x). ActFromName turns the name in a config file into an Act.
 Tensor Activate(const Tensor& x, Act act);
 
 Tensor Relu(const Tensor& x);       // max(x, 0); derivative 0 at 0
