@@ -11,9 +11,9 @@ int64_t SupportedTargets() {
     int64_t targets = HWY_STATIC_TARGET;
 #if HWY_ARCH_X86
     __builtin_cpu_init();
+    // Highway's AVX2 also means LZCNT and F16C; every processor with BMI2 and FMA has them.
     const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-                          __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("f16c");
+                          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
     const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
                             __builtin_cpu_supports("avx512cd");

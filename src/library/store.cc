@@ -3,6 +3,8 @@
 #include "library/store.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
+#include <atomic>
 
 #include <bit>
 #include <cerrno>
@@ -51,11 +53,38 @@ std::optional<double> OptionalDouble(const Cursor& row, int column) {
   return row.IsNull(column) ? std::nullopt : std::optional<double>(row.Double(column));
 }
 
+// Makes an empty library. It is made beside its place and put there whole, so that nobody, another program that
+// comes at the same moment or one that opens the file after a crash, ever sees half a library. Who comes second keeps
+// the first one's.
+void MakeLibrary(const std::string& file) {
+  static std::atomic<int> next{0};
+  const std::string made = base::StrCat(file, ".new-", ::getpid(), "-", next++);
+  try {
+    Database db(made, Database::Mode::kCreate);
+    db.Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    Transaction transaction(db);
+    db.Execute(kSchema);
+    db.Execute(base::StrCat("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", Store::kVersion));
+    transaction.Commit();
+  } catch (const Error&) {
+    ::unlink(made.c_str());
+    throw;
+  }
+  // A file system without hard links gets the file by renaming, where two at once cannot be told apart.
+  const bool is_placed =
+      ::link(made.c_str(), file.c_str()) == 0 || errno == EEXIST || ::rename(made.c_str(), file.c_str()) == 0;
+  const int error = errno;
+  ::unlink(made.c_str());
+  if (!is_placed) {
+    Fail(ErrorCode::kIo, "[library] cannot create ", base::PrintableUtf8(file), ": ", std::strerror(error));
+  }
+}
+
 // The path as given when there is something to open: SQLite's own message does not say that a file is missing.
 const std::string& RequireFile(const std::string& file, Database::Mode mode) {
   struct stat info {};
+  if (::stat(file.c_str(), &info) != 0 && errno == ENOENT && mode == Database::Mode::kCreate) MakeLibrary(file);
   if (::stat(file.c_str(), &info) != 0) {
-    if (errno == ENOENT && mode == Database::Mode::kCreate) return file;
     Fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "[library] cannot open ", base::PrintableUtf8(file),
          ": ", std::strerror(errno), errno == ENOENT ? "; hint: `fovea index FOLDER` makes a library" : "");
   }
@@ -66,37 +95,21 @@ const std::string& RequireFile(const std::string& file, Database::Mode mode) {
 }  // namespace
 
 Store::Store(const std::string& file, Database::Mode mode) : db_(RequireFile(file, mode), mode) {
-  RequireLibrary(mode);
+  RequireLibrary();
   db_.Execute("PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA trusted_schema = OFF");
   // FULL: a commit returns when the log is on the disk, so that even a power cut keeps what was reported done.
   if (mode != Database::Mode::kReadOnly) db_.Execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864");
 }
 
-void Store::RequireLibrary(Database::Mode mode) {
+void Store::RequireLibrary() {
   const int64_t application = db_.Scalar("PRAGMA application_id", 0);
   const int64_t version = db_.Scalar("PRAGMA user_version", 0);
-  if (application == 0 && version == 0 && mode == Database::Mode::kCreate &&
-      db_.Scalar("SELECT count(*) FROM sqlite_schema", 0) == 0) {
-    Create();
-    return;
-  }
   RequireData(application == kApplicationId, "[library] ", base::PrintableUtf8(db_.file()), " is not a Fovea library");
   if (version > kVersion) {
     Fail(ErrorCode::kUnimplemented, "[library] ", base::PrintableUtf8(db_.file()), " has version ", version,
          ", this program knows up to ", kVersion, "; hint: use a newer Fovea");
   }
   RequireData(version == kVersion, "[library] ", base::PrintableUtf8(db_.file()), " has unknown version ", version);
-}
-
-// Two programs may come here at once: the second finds the tables made.
-void Store::Create() {
-  db_.Execute("PRAGMA journal_mode = WAL");
-  Transaction transaction(db_);
-  if (db_.Scalar("SELECT count(*) FROM sqlite_schema", 0) == 0) {
-    db_.Execute(kSchema);
-    db_.Execute(base::StrCat("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", kVersion));
-  }
-  transaction.Commit();
 }
 
 // ---- reading

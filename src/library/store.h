@@ -60,7 +60,7 @@ struct StoredModel {
 
 class Store {
  public:
-  // kCreate makes a missing or empty file a library; kReadWrite and kReadOnly want an existing one. Older versions are
+  // kCreate makes a missing file a library; kReadWrite and kReadOnly want an existing one. Older versions are
   // migrated when writable. Throws kNotFound, kIo, kCorruptData (not a library), kUnimplemented (newer version).
   Store(const std::string& file, Database::Mode mode);
 
@@ -100,8 +100,7 @@ class Store {
   Database& db() { return db_; }
 
  private:
-  void RequireLibrary(Database::Mode mode);
-  void Create();
+  void RequireLibrary();
   std::string RootPath(int64_t root_id);
   std::string LabelText(int64_t content_id);
   void WriteWords(int64_t file_id, std::string_view path, std::string_view root, const std::string& labels);

@@ -20,6 +20,7 @@ namespace fovea::media {
 namespace {
 
 // The functions of libheif that we call, by the names and types of its header.
+// clang-format off
 #define FOVEA_HEIF_FUNCTIONS(X)                                                                                \
   X(heif_context_alloc)                                                                                        \
   X(heif_context_free)                                                                                         \
@@ -33,6 +34,7 @@ namespace {
                       X(heif_decoding_options_alloc) X(heif_decoding_options_free) X(heif_decode_image)        \
                           X(heif_image_release) X(heif_image_get_width) X(heif_image_get_height)               \
                               X(heif_image_get_plane_readonly)
+// clang-format on
 
 struct Library {
 #define FOVEA_DECLARE(name) decltype(&::name) name = nullptr;
