@@ -70,9 +70,12 @@ void MakeLibrary(const std::string& file) {
     ::unlink(made.c_str());
     throw;
   }
-  // A file system without hard links gets the file by renaming, where two at once cannot be told apart.
-  const bool is_placed =
-      ::link(made.c_str(), file.c_str()) == 0 || errno == EEXIST || ::rename(made.c_str(), file.c_str()) == 0;
+  // An empty file is replaced, and a file system without hard links gets the file by renaming; there two at once cannot
+  // be told apart.
+  struct stat there {};
+  const bool is_empty = ::stat(file.c_str(), &there) == 0 && there.st_size == 0;
+  const bool is_placed = (!is_empty && (::link(made.c_str(), file.c_str()) == 0 || errno == EEXIST)) ||
+                         ::rename(made.c_str(), file.c_str()) == 0;
   const int error = errno;
   ::unlink(made.c_str());
   if (!is_placed) {
@@ -83,7 +86,9 @@ void MakeLibrary(const std::string& file) {
 // The path as given when there is something to open: SQLite's own message does not say that a file is missing.
 const std::string& RequireFile(const std::string& file, Database::Mode mode) {
   struct stat info {};
-  if (::stat(file.c_str(), &info) != 0 && errno == ENOENT && mode == Database::Mode::kCreate) MakeLibrary(file);
+  const bool is_found = ::stat(file.c_str(), &info) == 0;
+  const bool is_wanted = is_found ? S_ISREG(info.st_mode) && info.st_size == 0 : errno == ENOENT;
+  if (is_wanted && mode == Database::Mode::kCreate) MakeLibrary(file);
   if (::stat(file.c_str(), &info) != 0) {
     Fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "[library] cannot open ", base::PrintableUtf8(file),
          ": ", std::strerror(errno), errno == ENOENT ? "; hint: `fovea index FOLDER` makes a library" : "");

@@ -60,7 +60,7 @@ struct StoredModel {
 
 class Store {
  public:
-  // kCreate makes a missing file a library; kReadWrite and kReadOnly want an existing one. Older versions are
+  // kCreate makes a missing or empty file a library; kReadWrite and kReadOnly want an existing one. Older versions are
   // migrated when writable. Throws kNotFound, kIo, kCorruptData (not a library), kUnimplemented (newer version).
   Store(const std::string& file, Database::Mode mode);
 
