@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +157,15 @@ def dump_corpus():
         seed("webdataset", name, (GOLDEN / f"{name}.tar").read_bytes().rstrip(b"\0") + bytes(1536))
     seed("config", "vit", json.dumps({"hidden_size": 768, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "sizes": [1, 2, 3], "mean": [0.5, 0.5],
                                       "names": ["cat", "dog"], "is_causal": False, "none": None, "vision_config": {"image_size": 224}}).encode())
+    # The configurations of the golden files, one of each architecture, and those of the image processors.
+    for path in sorted((ROOT / "tests/golden/models").glob("*.safetensors"), reverse=True):
+        with safe_open(path, "np") as file:
+            metadata = file.metadata()
+        if "config" in metadata:
+            seed("model_config", metadata["model_type"], metadata["config"].encode())
+    parity = ROOT / "tests/golden/media/parity.json"
+    for name, config in json.loads(parity.read_text())["configs"].items():
+        seed("preprocess", name, json.dumps(config).encode())
     seed("config", "deep", b"[" * 120)
     seed("config", "numbers", b'{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e308, "d": "\\ud83d\\ude00"}')
 
