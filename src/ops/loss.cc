@@ -110,10 +110,10 @@ Tensor SigmoidContrastiveLoss(const Tensor& logits) {
 Tensor MaxOfHinges(const Tensor& scores, const MaxOfHingesOptions& options) {
   const int64_t N = RequireSquare(scores, "max_of_hinges");
   Require(options.margin >= 0.0f, "[max_of_hinges] expected a margin of 0 or more, got ", options.margin);
-  const Tensor all = InF32(scores, "max_of_hinges");                         // [N,N]
-  const Tensor true_pairs = Sum(all * Diagonal(N, 1.0f, 0.0f), {1}, true);   // [N,1]
-  const Tensor wrong = Diagonal(N, 0.0f, 1.0f);                              // [N,N]
-  const Tensor rows = Relu(all - true_pairs + options.margin) * wrong;       // [N,N]
+  const Tensor all = InF32(scores, "max_of_hinges");                                        // [N,N]
+  const Tensor true_pairs = Sum(all * Diagonal(N, 1.0f, 0.0f), {1}, true);                  // [N,1]
+  const Tensor wrong = Diagonal(N, 0.0f, 1.0f);                                             // [N,N]
+  const Tensor rows = Relu(all - true_pairs + options.margin) * wrong;                      // [N,N]
   const Tensor columns = Relu(all - Transpose(true_pairs, 0, 1) + options.margin) * wrong;  // [N,N]
   if (!options.is_hardest_only) return Sum(rows) + Sum(columns);
   return Sum(Max(rows, {1})) + Sum(Max(columns, {0}));
