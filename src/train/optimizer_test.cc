@@ -79,8 +79,8 @@ TEST(Optimizer, EfficientNetTrainsAsInPyTorch) {
     OptimizerStep(options, options.learning_rate, slots);
     for (nn::Parameter* parameter : parameters) parameter->MarkChanged();
   }
-  // AdamW divides by the gradient's own size, so where that is hardly more than rounding, so is the direction. PyTorch's
-  // own f32 is up to 3.1e-4 away from these f64 numbers.
+  // AdamW divides by the gradient's own size, so where that is hardly more than rounding, so is the direction.
+  // PyTorch's own f32 is up to 3.1e-4 away from these f64 numbers.
   int64_t compared = 0;
   nn::ForEachParameter(*model, [&](const std::string& path, nn::Parameter& parameter) {
     if (parameter.kind() == nn::Parameter::Kind::kCounter) return;
