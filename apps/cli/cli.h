@@ -29,11 +29,13 @@ enum Exit : int {
 
 // Everything that can be asked for on the command line; each command reads the fields it defines.
 struct Arguments {
-  std::vector<std::string> inputs;  // pictures or folders
-  std::string model;                // name or folder
-  std::string output;               // file or folder that is written
-  std::string type;                 // of weights: "f32", "bf16", "f16"
-  std::string labels, labels_file;  // zero-shot classes
+  std::vector<std::string> inputs;     // pictures or folders
+  std::string model;                   // name or folder
+  std::string output;                  // file or folder that is written
+  std::string type;                    // of weights: "f32", "bf16", "f16"
+  std::string labels, labels_file;     // zero-shot classes
+  std::vector<std::string> templates;  // sentences around them
+  std::string golden;                  // reference numbers to verify with
   std::vector<std::string> texts;
   std::string text_file;
   std::string database;
@@ -73,6 +75,7 @@ Exit Embed(const Arguments& arguments, Console& console);
 Exit Index(const Arguments& arguments, Console& console);
 Exit Search(const Arguments& arguments, Console& console);
 Exit Eval(const Arguments& arguments, Console& console);
+Exit Verify(const Arguments& arguments, Console& console);
 Exit Info(const Arguments& arguments, Console& console);
 Exit Models(const Arguments& arguments, Console& console);
 Exit Convert(const Arguments& arguments, Console& console);

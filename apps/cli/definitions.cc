@@ -64,6 +64,10 @@ void DefineClassify(CLI::App& command, Arguments& arguments) {
   command.add_option("--labels-file", arguments.labels_file, "the same, one a line")
       ->type_name("FILE")
       ->excludes(labels);
+  command
+      .add_option("--template", arguments.templates,
+                  "sentence around a label, {} for the label; several are averaged (default: \"a photo of a {}\")")
+      ->type_name("TEXT");
   DefineJobOptions(command, arguments);
 }
 
@@ -119,6 +123,16 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   DefineJobOptions(command, arguments);
 }
 
+void DefineVerify(CLI::App& command, Arguments& arguments) {
+  command.add_option("MODEL", arguments.model, "name of a model, or its folder")->type_name("MODEL")->required();
+  command
+      .add_option("--golden", arguments.golden,
+                  "reference numbers made by tools/make_golden.py (default: golden.safetensors in the folder)")
+      ->type_name("FILE");
+  DefineJson(command, arguments);
+  DefineThreads(command, arguments);
+}
+
 void DefineInfo(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
@@ -144,13 +158,15 @@ void DefineCompletion(CLI::App& command, Arguments& arguments) {
 
 constexpr Command kCommands[] = {
     {"classify", "Name what is in pictures", "fovea classify --top 3 samples/cat.jpg", DefineClassify, Classify, true},
-    {"embed", "Turn pictures into vectors, close together when they look alike",
+    {"embed", "Turn pictures or texts into vectors, close together when they are alike",
      "fovea embed samples --out samples.npy", DefineEmbed, Embed, true},
     {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index,
      true},
     {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search,
      true},
     {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval, true},
+    {"verify", "Compare a model with its reference, stage by stage", "fovea verify path/to/model", DefineVerify, Verify,
+     true},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
     {"models", "List the models on this machine", "fovea models", DefineJson, Models},
     {"convert", "Save a model with its weights in another type",

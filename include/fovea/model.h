@@ -19,7 +19,8 @@ namespace fovea {
 
 namespace runtime {
 class LoadedModel;
-}
+struct LabelFeatures;
+}  // namespace runtime
 
 // One class and how likely the model holds it to be.
 struct Label {
@@ -38,6 +39,27 @@ struct Analysis {
   std::vector<float> embedding;  // [D], L2-normalised
 };
 
+// $XDG_CACHE_HOME/fovea/labels, else ~/.cache/fovea/labels; "" when neither variable is set.
+std::string DefaultLabelCache();
+
+struct LabelOptions {
+  // Sentences around a label, each with "{}" where it goes. Several make an ensemble: their features are averaged.
+  std::vector<std::string> templates = {"a photo of a {}"};
+  // Folder where the features of labels are kept from one run to the next; "" keeps none.
+  std::string cache_folder = DefaultLabelCache();
+};
+
+// Classes given as words, as one model reads them (see Model::PrepareLabels). Cheap to copy.
+class LabelSet {
+ public:
+  const std::vector<std::string>& names() const;
+
+ private:
+  friend class Model;
+  std::shared_ptr<const runtime::LabelFeatures> features_;
+  std::string fingerprint_;  // of the model that made it
+};
+
 struct ModelInfo {
   std::string name;                       // as it was asked for, or the folder's name
   std::string path;                       // folder of the weights
@@ -49,7 +71,8 @@ struct ModelInfo {
   int64_t memory_bytes;                   // of the weights as held in memory
   int64_t classes;                        // 0 when it does not classify
   int64_t embedding_dim;                  // D, 0 when it embeds nothing
-  std::vector<std::string> capabilities;  // "classify", "embed_image", ...
+  int64_t max_text_tokens;                // longer texts are cut; 0 when it reads no text or sets no limit
+  std::vector<std::string> capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly"
 };
 
 class Model {
@@ -67,6 +90,20 @@ class Model {
 
   // One L2-normalised vector of info().embedding_dim floats for each picture.
   std::vector<std::vector<float>> EmbedImages(std::span<const Image> images) const;
+
+  // One L2-normalised vector of info().embedding_dim floats for each text (UTF-8; longer ones are cut at
+  // info().max_text_tokens). Throws kUnimplemented when the model reads no text, kNotFound / kCorruptData for its
+  // tokenizer.
+  std::vector<std::vector<float>> EmbedTexts(std::span<const std::string> texts) const;
+
+  // Zero-shot classification: classes of yours instead of the model's own. PrepareLabels encodes the words once; the
+  // set then serves any number of pictures. Scores are a softmax over the labels (CLIP), or for each label the
+  // probability that it fits (SigLIP), with the model's own scale and bias. Throws kUnimplemented when the model
+  // compares no pictures with texts, kInvalidArgument for an empty label, a template without "{}", or a set that
+  // another model made.
+  LabelSet PrepareLabels(const std::vector<std::string>& labels, const LabelOptions& options = {}) const;
+  std::vector<std::vector<Label>> Classify(std::span<const Image> images, const LabelSet& labels,
+                                           const ClassifyOptions& options = {}) const;
 
   // Labels and embedding from one forward. `options.top_k` = 0 skips the labels.
   std::vector<Analysis> Analyze(std::span<const Image> images, const ClassifyOptions& options = {}) const;
