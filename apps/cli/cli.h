@@ -47,6 +47,7 @@ struct Arguments {
   int64_t top = 5;                  // labels a picture
   int64_t limit = 20;               // search results
   bool all = false;
+  bool architectures = false;  // what can be loaded, instead of what is there
   bool json = false;
   bool quiet = false;
   int64_t threads = 0;  // 0: as many as the process may use

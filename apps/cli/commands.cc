@@ -438,6 +438,28 @@ Exit Verify(const Arguments& arguments, Console& console) {
   return ExitFor(failed, console);
 }
 
+namespace {
+
+Exit ListArchitectures(const Arguments& arguments, Console& console) {
+  int width = 0;
+  for (const ArchitectureInfo& a : Architectures()) width = std::max(width, static_cast<int>(a.model_type.size()));
+  for (const ArchitectureInfo& a : Architectures()) {
+    if (arguments.json) {
+      console.Json({{"model_type", a.model_type},
+                    {"title", a.title},
+                    {"tasks", a.tasks},
+                    {"paper", a.paper},
+                    {"reference", a.reference},
+                    {"checkpoints", a.checkpoints}});
+    } else {
+      console.Line(console.Bold(PadRight(a.model_type, width)) + "  " + a.tasks + "  " + console.Dim(a.paper));
+    }
+  }
+  return ExitFor(0, console);
+}
+
+}  // namespace
+
 Exit Info(const Arguments& arguments, Console& console) {
   const Model model = LoadModel(arguments);
   const ModelInfo& info = model.info();
@@ -473,6 +495,7 @@ Exit Info(const Arguments& arguments, Console& console) {
 }
 
 Exit Models(const Arguments& arguments, Console& console) {
+  if (arguments.architectures) return ListArchitectures(arguments, console);
   const std::vector<ModelListing> models = ListModels();
   int name_width = 0, type_width = 0;
   for (const ModelListing& model : models) {

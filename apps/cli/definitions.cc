@@ -139,6 +139,11 @@ void DefineInfo(CLI::App& command, Arguments& arguments) {
   DefineJson(command, arguments);
 }
 
+void DefineModels(CLI::App& command, Arguments& arguments) {
+  command.add_flag("--architectures", arguments.architectures, "list what can be loaded instead of what is there");
+  DefineJson(command, arguments);
+}
+
 void DefineConvert(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "name of a model, or its folder")->type_name("MODEL")->required();
   command.add_option("OUT", arguments.output, "folder to write")->type_name("DIR")->required();
@@ -168,7 +173,7 @@ constexpr Command kCommands[] = {
     {"verify", "Compare a model with its reference, stage by stage", "fovea verify path/to/model", DefineVerify, Verify,
      true},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
-    {"models", "List the models on this machine", "fovea models", DefineJson, Models},
+    {"models", "List the models on this machine", "fovea models", DefineModels, Models},
     {"convert", "Save a model with its weights in another type",
      "fovea convert efficientnet-lite2 lite2-bf16 --type bf16", DefineConvert, Convert},
     {"doctor", "Show what this machine has and what is missing", "fovea doctor", DefineJson, Doctor},

@@ -100,8 +100,9 @@ struct StageReport {
 
 // Computes what a golden file holds (tools/make_golden.py writes one for a checkpoint) and compares: pixels from the
 // pictures in the file, token ids from its texts, then every stage and output from the stored pixels and ids, so that
-// each line shows the error of one part alone. `golden_file` "": golden.safetensors in the model's folder. Throws what
-// Model::Load throws, kNotFound when there is no golden file, kCorruptData when it does not fit the model.
+// each line shows the error of one part alone. `golden_file` "": golden.safetensors in the model's folder; `model` may
+// also be a golden file that carries its own weights, as those of the parity tests do. Throws what Model::Load throws,
+// kNotFound when there is no golden file, kCorruptData when it does not fit the model.
 std::vector<StageReport> Verify(const std::string& model, const std::string& golden_file = "");
 
 }  // namespace fovea

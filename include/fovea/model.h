@@ -136,6 +136,17 @@ struct ModelListing {
 };
 std::vector<ModelListing> ListModels();
 
+// One line for each architecture that folders in the Hugging Face layout may ask for.
+struct ArchitectureInfo {
+  std::string model_type;  // as in config.json
+  std::string title;
+  std::string tasks;
+  std::string paper;        // authors, year, arXiv number
+  std::string reference;    // permalink to the implementation it is compared with
+  std::string checkpoints;  // public weights that it was measured with, "" for none
+};
+std::vector<ArchitectureInfo> Architectures();
+
 // The name used when none is given: "efficientnet-lite2".
 std::string DefaultModelName();
 

@@ -74,28 +74,15 @@ void VerifyTokens(const runtime::LoadedModel& model, const formats::SafetensorsF
   reports.push_back(report);
 }
 
-}  // namespace
-
-std::vector<StageReport> Verify(const std::string& model_name, const std::string& golden_file) {
-  const Model loaded = Model::Load(model_name);
-  const runtime::LoadedModel& model = loaded.impl();
-  const std::string path = golden_file.empty() ? loaded.info().path + "/golden.safetensors" : golden_file;
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    Fail(ErrorCode::kNotFound, "[verify] there is no reference ", base::PrintableUtf8(path),
-         "; hint: tools/make_golden.py DIR makes it with the reference implementation");
-  }
-  const auto file = formats::SafetensorsFile::Open(path);
-  std::vector<StageReport> reports;
-  VerifyPixels(model, file, reports);
-  VerifyTokens(model, file, reports);
+// Stages and outputs computed from the stored inputs.
+void VerifyStages(const models::Model& network, const formats::SafetensorsFile& file, const std::string& path,
+                  std::vector<StageReport>& reports) {
   eval::TensorsByName found;
   const nn::StageWatch watch([&](const std::string& name, const Tensor& value) { found["stage." + name] = value; });
-  for (const auto& [name, value] : eval::RunCapabilities(model.network(), eval::GoldenInputs(file)))
+  for (const auto& [name, value] : eval::RunCapabilities(network, eval::GoldenInputs(file)))
     found["output." + name] = value;
   for (const auto& info : file.tensors()) {
-    const bool is_stage = info.name.starts_with("stage."), is_output = info.name.starts_with("output.");
-    if (!is_stage && !is_output) continue;
+    if (!info.name.starts_with("stage.") && !info.name.starts_with("output.")) continue;
     const auto actual = found.find(info.name);
     if (actual == found.end())
       Fail(ErrorCode::kCorruptData, "[verify] ", base::PrintableUtf8(path), " holds ", base::PrintableUtf8(info.name),
@@ -108,7 +95,31 @@ std::vector<StageReport> Verify(const std::string& model_name, const std::string
     reports.push_back(
         Judged(info.name.substr(info.name.find('.') + 1), difference, kTolerance * std::max(1e-3, difference.scale)));
   }
-  Require(!reports.empty(), "[verify] ", base::PrintableUtf8(path), " holds no stage and no output to compare with");
+}
+
+}  // namespace
+
+std::vector<StageReport> Verify(const std::string& model_name, const std::string& golden_file) {
+  std::vector<StageReport> reports;
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(model_name, ignored)) {
+    Require(golden_file.empty(), "[verify] ", base::PrintableUtf8(model_name),
+            " is a file with weights of its own; expected no second golden file");
+    const auto file = formats::SafetensorsFile::Open(model_name);
+    VerifyStages(*eval::BuildGolden(file), file, model_name, reports);
+  } else {
+    const Model loaded = Model::Load(model_name);
+    const std::string path = golden_file.empty() ? loaded.info().path + "/golden.safetensors" : golden_file;
+    if (!std::filesystem::exists(path, ignored)) {
+      Fail(ErrorCode::kNotFound, "[verify] there is no reference ", base::PrintableUtf8(path),
+           "; hint: tools/make_golden.py DIR makes it with the reference implementation");
+    }
+    const auto file = formats::SafetensorsFile::Open(path);
+    VerifyPixels(loaded.impl(), file, reports);
+    VerifyTokens(loaded.impl(), file, reports);
+    VerifyStages(loaded.impl().network(), file, path, reports);
+  }
+  Require(!reports.empty(), "[verify] the reference holds no stage and no output to compare with");
   return reports;
 }
 

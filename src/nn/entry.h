@@ -104,10 +104,11 @@ class Model {
 };
 
 struct Card {
-  std::string_view title;      // "EfficientNet"
-  std::string_view paper;      // authors, year, arXiv number
-  std::string_view reference;  // permalink to the implementation that this one is compared with
-  std::string_view tasks;      // "image classification, image features"
+  std::string_view title;             // "EfficientNet"
+  std::string_view paper;             // authors, year, arXiv number
+  std::string_view reference;         // permalink to the implementation that this one is compared with
+  std::string_view tasks;             // "image classification, image features"
+  std::string_view checkpoints = "";  // public weights that it was measured with
 };
 
 // Replaces `from` in the name of a tensor by `to`; "^" at its start stands for the start of the name.

@@ -285,6 +285,16 @@ Model Model::Load(const std::string& name_or_path) {
   return Model(runtime::LoadedModel::Load(folder, name_or_path));
 }
 
+std::vector<ArchitectureInfo> Architectures() {
+  std::vector<ArchitectureInfo> all;
+  for (const models::Entry* entry : models::AllEntries()) {
+    const models::Card& card = entry->card;
+    all.push_back({std::string(entry->model_type), std::string(card.title), std::string(card.tasks),
+                   std::string(card.paper), std::string(card.reference), std::string(card.checkpoints)});
+  }
+  return all;
+}
+
 const ModelInfo& Model::info() const { return impl_->info(); }
 
 const std::vector<std::string>& Model::class_names() const { return impl_->class_names(); }

@@ -56,16 +56,11 @@ class Golden : public ::testing::TestWithParam<std::string> {
         config_(base::Config::Parse(file_.metadata().at("config"), GetParam())),
         entry_(runtime::FindEntry(config_)) {
     for (const auto& info : file_.tensors()) {
-      // Clones: training mode writes into the running statistics.
-      if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), file_.Get(info.name).Clone()});
+      if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), file_.Get(info.name)});
     }
   }
 
-  std::unique_ptr<models::Model> Build() const {
-    auto model = entry_.create(config_);
-    runtime::AssignParameters(*model, entry_, weights_, GetParam(), {.keeps_compact_weights = false});
-    return model;
-  }
+  std::unique_ptr<models::Model> Build() const { return eval::BuildGolden(file_); }
 
   // Compares with a stored tensor of the same number of elements: within `tolerance` of the largest magnitude.
   void ExpectStored(const Tensor& actual, const std::string& name, float tolerance = 1e-4f) const {
