@@ -33,7 +33,7 @@ void RefuseWhatIsMissing(const base::Config& c, std::string_view who) {
 
 }  // namespace
 
-BertOptions::BertOptions(const base::Config& c, std::string_view who, int64_t pad) : pad_token_id(pad) {
+BertOptions::BertOptions(const base::Config& c, std::string_view who, int64_t pad) : pad_token_id(PadTokenId(c, pad)) {
   c.Read("vocab_size", vocab_size, 1, 1e7);
   c.Read("hidden_size", hidden_size, 1, 65536);
   c.Read("num_hidden_layers", num_hidden_layers, 1, 1000);
@@ -45,7 +45,6 @@ BertOptions::BertOptions(const base::Config& c, std::string_view who, int64_t pa
   c.Read("attention_probs_dropout_prob", attention_probs_dropout_prob, 0, 0.99);
   c.Read("layer_norm_eps", layer_norm_eps, 0, 1);
   c.Read("add_pooling_layer", add_pooling_layer);
-  c.Read("pad_token_id", pad_token_id, -1, 1e7);
   Require(pad_token_id < vocab_size, "[", who, "] expected a pad_token_id below vocab_size ", vocab_size, ", got ",
           pad_token_id);
   hidden_act = ActFromName(c.Get<std::string>("hidden_act", "gelu"), who);
@@ -186,6 +185,14 @@ Tensor LookUp(const Embedding& table, const Tensor& ids, int64_t padding) {
 std::string ArchitectureOf(const base::Config& config, std::string_view fallback) {
   const auto architectures = config.Get<std::vector<std::string>>("architectures", {});
   return architectures.empty() ? std::string(fallback) : architectures[0];
+}
+
+int64_t PadTokenId(const base::Config& config, int64_t fallback) {
+  const std::vector<std::string> keys = config.Keys();
+  if (!config.Has("pad_token_id")) return std::ranges::count(keys, "pad_token_id") > 0 ? -1 : fallback;
+  int64_t id = fallback;
+  config.Read("pad_token_id", id, 0, 1e7);
+  return id;
 }
 
 int64_t NumLabels(const base::Config& config) {

@@ -129,6 +129,9 @@ Tensor LookUp(const Embedding& table, const Tensor& ids, int64_t padding);
 // architectures[0], or `fallback` when the configuration names none.
 std::string ArchitectureOf(const base::Config& config, std::string_view fallback);
 
+// pad_token_id: -1 when it is null, `fallback` when it is absent.
+int64_t PadTokenId(const base::Config& config, int64_t fallback);
+
 // The number of classes of a classifier: that of id2label, else num_labels, else 2.
 int64_t NumLabels(const base::Config& config);
 
