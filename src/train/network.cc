@@ -171,7 +171,7 @@ void WriteModelFolder(const Network& network, const std::map<std::string, Tensor
   if (!network.preprocess_text.empty())
     base::WriteTextFileAtomically(folder + "/preprocessor_config.json", network.preprocess_text);
   base::WriteTextFileAtomically(folder + "/README.md", card);
-  std::vector<formats::NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;
   for (const auto& [name, value] : values) tensors.push_back({name, value});
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
   base::WriteTextFileAtomically(folder + "/config.json", network.config.json().dump(2) + "\n");
