@@ -116,7 +116,8 @@ struct Rename {
 };
 
 struct Entry {
-  std::string_view model_type;  // as in config.json
+  std::string_view model_type;                     // as in config.json
+  std::span<const std::string_view> aliases = {};  // further model_types of the same family
   Card card;
   // Builds the network, without values. Throws kInvalidArgument / kUnimplemented naming the option.
   std::unique_ptr<Model> (*create)(const base::Config& config);

@@ -72,8 +72,8 @@ void TowerConfig::Read(const base::Config& c, std::string_view who) {
   c.Read("attention_dropout", attention_dropout, 0, 0.99);
   c.Read("hidden_act", hidden_act);
   ActFromName(hidden_act, std::string(who).c_str());
-  Require(hidden_size % num_attention_heads == 0, "[", who,
-          "] expected num_attention_heads that divides hidden_size ", hidden_size, ", got ", num_attention_heads);
+  Require(hidden_size % num_attention_heads == 0, "[", who, "] expected num_attention_heads that divides hidden_size ",
+          hidden_size, ", got ", num_attention_heads);
 }
 
 nn::EncoderBlockOptions TowerConfig::Block() const {
@@ -130,18 +130,19 @@ Tensor TextTower::operator()(const Tensor& ids, const AttentionOptions& mask) co
   const auto [B, T] = ids.Dims<2>("token ids");
   const int64_t positions = position_embedding.weight.shape()[0];
   Require(T >= 1 && T <= positions, "[text] expected 1 to ", positions, " tokens, got ", T);
-  Tensor h = token_embedding(ids) + Slice(position_embedding.weight, 0, 0, T);                       // [B,T,D]
-  h = RunBlocks(layers, nn::Stage("text.embeddings", h), mask, "text.layers");                       // [B,T,D]
-  return final_layer_norm(h);                                                                        // [B,T,D]
+  Tensor h = token_embedding(ids) + Slice(position_embedding.weight, 0, 0, T);  // [B,T,D]
+  h = RunBlocks(layers, nn::Stage("text.embeddings", h), mask, "text.layers");  // [B,T,D]
+  return final_layer_norm(h);                                                   // [B,T,D]
 }
 
-ClipVisionTower::ClipVisionTower(const VisionTowerConfig& c)
+ClipVisionTower::ClipVisionTower(const VisionTowerConfig& c, bool has_pooling)
     : patch_embedding(c.num_channels, c.hidden_size, c.patch_size, /*has_bias=*/false),
       class_embedding(Shape{c.hidden_size}),
       position_embedding(c.Grid() * c.Grid() + 1, c.hidden_size),
       pre_layrnorm(c.hidden_size, c.layer_norm_eps),
-      layers(TowerBlocks(c)),
-      post_layernorm(c.hidden_size, c.layer_norm_eps) {}
+      layers(TowerBlocks(c)) {
+  if (has_pooling) post_layernorm.emplace(c.hidden_size, c.layer_norm_eps);
+}
 
 void ClipVisionTower::Visit(nn::Visitor& v) {
   v("embeddings.class_embedding", class_embedding);
@@ -156,22 +157,23 @@ ClipVisionTower::Outputs ClipVisionTower::operator()(const Tensor& pixels) const
   const Tensor patches = patch_embedding.Grid(pixels);  // [B,P,Q,D]
   const auto [B, P, Q, D] = patches.Dims<4>("patches");
   const int64_t positions = position_embedding.weight.shape()[0];
-  const Tensor class_position = Slice(position_embedding.weight, 0, 0, 1);                          // [1,D]
+  const Tensor class_position = Slice(position_embedding.weight, 0, 0, 1);  // [1,D]
   const Tensor grid_position = PositionsForGrid(Slice(position_embedding.weight, 0, 1, positions), P, Q);
-  const Tensor class_token = Reshape(class_embedding.value() + class_position, {1, 1, D});          // [1,1,D]
-  Tensor h = Reshape(patches, {B, P * Q, D}) + grid_position;                                       // [B,PQ,D]
-  h = Concat({Expand(class_token, {B, 1, D}), h}, 1);                                               // [B,1+PQ,D]
-  h = pre_layrnorm(nn::Stage("vision.embeddings", h));                                              // [B,1+PQ,D]
-  h = RunBlocks(layers, h, {}, "vision.layers");                                                    // [B,1+PQ,D]
-  return {.pooled = post_layernorm(Squeeze(Slice(h, 1, 0, 1), 1)),                                  // [B,D]
-          .grid = Reshape(Slice(h, 1, 1, 1 + P * Q), {B, P, Q, D})};                                // [B,P,Q,D]
+  const Tensor class_token = Reshape(class_embedding.value() + class_position, {1, 1, D});  // [1,1,D]
+  Tensor h = Reshape(patches, {B, P * Q, D}) + grid_position;                               // [B,PQ,D]
+  h = Concat({Expand(class_token, {B, 1, D}), h}, 1);                                       // [B,1+PQ,D]
+  h = pre_layrnorm(nn::Stage("vision.embeddings", h));                                      // [B,1+PQ,D]
+  h = RunBlocks(layers, h, {}, "vision.layers");                                            // [B,1+PQ,D]
+  const Tensor class_out = Squeeze(Slice(h, 1, 0, 1), 1);                                   // [B,D]
+  return {.pooled = post_layernorm ? (*post_layernorm)(class_out) : Tensor(),               // [B,D]
+          .grid = Reshape(Slice(h, 1, 1, 1 + P * Q), {B, P, Q, D})};                        // [B,P,Q,D]
 }
 
 Tensor PositionsForGrid(const Tensor& table, int64_t rows, int64_t columns) {
   const auto [count, D] = table.Dims<2>("position embeddings");
   const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(count))));
   if (rows == side && columns == side) return Reshape(table, {1, count, D});
-  const Tensor square = Reshape(table, {1, side, side, D});                               // [1,G,G,D]
+  const Tensor square = Reshape(table, {1, side, side, D});                                  // [1,G,G,D]
   const Tensor resized = Resize2d(square, {rows, columns}, {.mode = ResizeMode::kBicubic});  // [1,P,Q,D]
   return Reshape(resized, {1, rows * columns, D});
 }

@@ -35,8 +35,8 @@ struct Towers {
   static Towers FromConfig(const base::Config& config, std::string_view family);
 };
 
-// The object `key` ("text_config", "vision_config"). Old checkpoints carry a complete "<key>_dict", which wins; those of
-// a tower alone have its keys at the top.
+// The object `key` ("text_config", "vision_config"). Old checkpoints carry a complete "<key>_dict", which wins; those
+// of a tower alone have its keys at the top.
 base::Config TowerKeys(const base::Config& config, const std::string& key, const Towers& towers);
 
 // Puts "vision_model." or "text_model." before the names of a single tower that lack it.
@@ -98,11 +98,12 @@ struct TextTower {
 
 // CLIP's vision transformer: a class token before the patches, a norm before the blocks and one after them.
 struct ClipVisionTower {
-  explicit ClipVisionTower(const VisionTowerConfig& config);
+  // Without `has_pooling` there is no pooled vector, and no norm for it.
+  explicit ClipVisionTower(const VisionTowerConfig& config, bool has_pooling = true);
   void Visit(nn::Visitor& v);
 
   struct Outputs {
-    Tensor pooled;  // [B,D] the class token after the last norm
+    Tensor pooled;  // [B,D] the class token after the last norm; undefined without has_pooling
     Tensor grid;    // [B,P,Q,D] the patches after the last block
   };
   // pixels [B,Y,X,C]. Pictures of another size than the configuration's get position embeddings resized to their grid.
@@ -113,7 +114,7 @@ struct ClipVisionTower {
   nn::Embedding position_embedding;
   nn::LayerNorm pre_layrnorm;  // spelt so in the checkpoints
   nn::List<nn::EncoderBlock> layers;
-  nn::LayerNorm post_layernorm;
+  nn::Optional<nn::LayerNorm> post_layernorm;
 };
 
 // A table of positions [G*G,D] for a grid of P rows and Q columns: as it is when P = Q = G, else resized (bicubic).

@@ -59,6 +59,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
       // Clones: training mode writes into the running statistics.
       if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), file_.Get(info.name).Clone()});
     }
+    if (entry_.adapt != nullptr) entry_.adapt(weights_, config_);
   }
 
   std::unique_ptr<models::Model> Build() const {
