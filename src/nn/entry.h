@@ -150,7 +150,10 @@ class ModelOf final : public Model {
     if constexpr (requires { net_.CanEncodeImages(); }) return net_.CanEncodeImages();
     return kEncodesImages;
   }
-  bool CanEncodePatches() const override { return kEncodesPatches; }
+  bool CanEncodePatches() const override {
+    if constexpr (requires { net_.CanEncodePatches(); }) return net_.CanEncodePatches();
+    return kEncodesPatches;
+  }
   bool CanEncodeTexts() const override {
     if constexpr (requires { net_.CanEncodeTexts(); }) return net_.CanEncodeTexts();
     return kEncodesTexts;
