@@ -117,7 +117,7 @@ const models::Entry& FindEntry(const base::Config& config) {
   const auto model_type = config.Require<std::string>("model_type");
   std::vector<std::string_view> known;
   for (const models::Entry* entry : models::AllEntries()) {
-    if (entry->model_type == model_type) return *entry;
+    if (entry->model_type == model_type || std::ranges::count(entry->aliases, model_type) > 0) return *entry;
     known.push_back(entry->model_type);
   }
   Fail(ErrorCode::kUnimplemented, "[model] ", config.source(), " asks for model_type \"",

@@ -58,6 +58,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
     for (const auto& info : file_.tensors()) {
       if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), file_.Get(info.name)});
     }
+    if (entry_.adapt != nullptr) entry_.adapt(weights_, config_);
   }
 
   std::unique_ptr<models::Model> Build() const { return eval::BuildGolden(file_); }
