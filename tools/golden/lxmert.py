@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import LxmertConfig, LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
 
-from golden.inputs import text_inputs
+from golden.joint import corners, joint_inputs, some_labels
 
 GENERATOR = f"transformers {transformers.__version__}"
 MASKED_REGIONS = torch.tensor([[1, 0, 1, 0], [0, 1, 1, 1]])
@@ -45,31 +45,18 @@ def forward(model, inputs: dict) -> dict:
     return outputs
 
 
-def joint_inputs(config: dict, lengths: list, regions: int, seed: int, with_masks: bool) -> dict:
-    source = torch.Generator().manual_seed(seed + 4000)
-    inputs = text_inputs(config["vocab_size"], lengths, seed)
-    batch = len(lengths)
-    corners = torch.rand((batch, regions, 2, config["visual_pos_dim"] // 2), generator=source).sort(2).values
-    inputs["regions"] = torch.randn((batch, regions, config["visual_feat_dim"]), generator=source)
-    inputs["boxes"] = corners.flatten(2)
-    if with_masks:
-        inputs["type_ids"] = torch.randint(0, config["type_vocab_size"], inputs["ids"].shape, generator=source)
-        inputs["region_mask"] = torch.arange(regions)[None, :] < torch.tensor([regions, regions - 1])[:, None]
-    else:
-        del inputs["mask"]
-    return inputs
+def inputs_of(config: dict, lengths: list, regions: int, seed: int, with_masks: bool) -> dict:
+    inputs = joint_inputs(config, lengths, regions, config["visual_feat_dim"], seed, with_masks)
+    return {**inputs, "boxes": corners(len(lengths), regions, seed)}
 
 
 def pretraining_targets(config: dict, inputs: dict, seed: int) -> dict:
     source = torch.Generator().manual_seed(seed + 5000)
-
-    def labels(count: int, where: torch.Tensor) -> torch.Tensor:
-        return torch.where(where, torch.randint(0, count, where.shape, generator=source), -100)
-
+    seen = MASKED_REGIONS == 1
     every_third = torch.arange(inputs["ids"].numel()).reshape(inputs["ids"].shape) % 3 == 1
-    return {"word_labels": labels(config["vocab_size"], every_third & inputs["mask"]), "matched_label": torch.tensor([1, 0]),
-            "answers": torch.tensor([2, 5]), "obj_labels": labels(config["num_object_labels"], MASKED_REGIONS == 1),
-            "attr_labels": labels(config["num_attr_labels"], MASKED_REGIONS == 1), "feat_mask": MASKED_REGIONS.double(),
+    return {"word_labels": some_labels(config["vocab_size"], every_third & inputs["mask"], source), "matched_label": torch.tensor([1, 0]),
+            "answers": torch.tensor([2, 5]), "obj_labels": some_labels(config["num_object_labels"], seen, source),
+            "attr_labels": some_labels(config["num_attr_labels"], seen, source), "feat_mask": MASKED_REGIONS.double(),
             "feat_labels": torch.randn(inputs["regions"].shape, generator=source)}
 
 
@@ -111,7 +98,7 @@ def reference(model_class, config: dict):
 def pretraining(make, variant: str, about: str, lengths: list, seed: int, tied: bool, **keys):
     config = config_of("LxmertForPreTraining", tie_word_embeddings=tied, **keys)
     model = reference(LxmertForPreTraining, config)
-    inputs = joint_inputs(config, lengths, MASKED_REGIONS.shape[1], seed, with_masks=True)
+    inputs = inputs_of(config, lengths, MASKED_REGIONS.shape[1], seed, with_masks=True)
     inputs.update(pretraining_targets(config, inputs, seed))
     golden = make(variant, about, config, model, forward, stages(model.lxmert), inputs, GENERATOR, loss=pretraining_loss(config),
                   drop=lambda name: tied and name == "cls.predictions.decoder.weight", seed=seed)
@@ -135,7 +122,7 @@ def goldens(make):
                        hidden_act="gelu_new", max_position_embeddings=9, l_layers=1, x_layers=2, r_layers=1, visual_feat_dim=6,
                        num_qa_labels=11)
     model = reference(LxmertForQuestionAnswering, config)
-    inputs = joint_inputs(config, [6, 6, 6], 3, 23, with_masks=False)
+    inputs = inputs_of(config, [6, 6, 6], 3, 23, with_masks=False)
     inputs["answers"] = torch.tensor([3, 0, 10])
     # The answer does not depend on the regions after the last layer: the projection lets a gradient reach their weights.
     yield make("answering", "question answering, no padding, tanh GELU", config, model, forward, stages(model.lxmert), inputs, GENERATOR,
@@ -146,6 +133,6 @@ def goldens(make):
                        max_position_embeddings=8, l_layers=1, x_layers=0, r_layers=1, visual_feat_dim=5)
     model = reference(LxmertModel, config)
     yield make("plain", "no heads, no cross-modality layers", config, model, forward, stages(model),
-               joint_inputs(config, [3, 8], 5, 24, with_masks=True), GENERATOR, seed=24,
+               inputs_of(config, [3, 8], 5, 24, with_masks=True), GENERATOR, seed=24,
                loss=[{"kind": "projection", "output": name} for name in ("joint_features", "joint_text_tokens", "joint_regions")],
                rename=lambda name: f"lxmert.{name}")
