@@ -155,17 +155,23 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
   Require(problems.empty(), "[model] the weights in ", source, " do not fit the configuration: ", Listed(problems));
 }
 
+std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::Entry& entry, base::Config& config) {
+  std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
+  if (entry.amend != nullptr) config = entry.amend(config, tensors);
+  if (entry.adapt != nullptr) entry.adapt(tensors, config);
+  return tensors;
+}
+
 std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name,
                                                      const LoadOptions& options) {
   auto model = std::shared_ptr<LoadedModel>(new LoadedModel(base::Config::FromFile(folder + "/config.json")));
   const models::Entry& entry = FindEntry(model->config_);
+  const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, model->config_);
   model->network_ = entry.create(model->config_);
   const bool sees = model->network_->CanEncodeImages() || model->network_->CanEncodePatches();
   if (sees) model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
   model->texts_ = std::make_unique<TextEncoder>(folder, std::string(entry.model_type));
   model->class_names_ = ReadClassNames(model->config_);
-  std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
-  if (entry.adapt != nullptr) entry.adapt(tensors, model->config_);
   AssignParameters(*model->network_, entry, tensors, base::PrintableUtf8(folder), options);
 
   model->Describe(folder, name);

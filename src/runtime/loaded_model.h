@@ -73,6 +73,9 @@ class LoadedModel {
 void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options = {});
 
+// The weights of `folder`, changed as `entry` asks (Entry::adapt); `config` becomes what they show (Entry::amend).
+std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::Entry& entry, base::Config& config);
+
 // The entry for config's model_type. Throws kUnimplemented listing the architectures there are.
 const models::Entry& FindEntry(const base::Config& config);
 
