@@ -44,8 +44,14 @@ struct Arguments {
   std::string task;                 // to evaluate
   std::vector<std::string> shards;  // labelled data
   std::string shell;                // to complete for
-  int64_t top = 5;                  // labels a picture
-  int64_t limit = 20;               // search results
+  std::string repo;                 // OWNER/NAME on a hub
+  std::string revision = "main";
+  std::vector<std::string> include;  // patterns of files to fetch
+  bool allow_pickle = false;
+  bool offline = false;
+  int64_t max_bytes = 50'000'000'000;
+  int64_t top = 5;     // labels a picture
+  int64_t limit = 20;  // search results
   bool all = false;
   bool architectures = false;  // what can be loaded, instead of what is there
   bool json = false;
@@ -79,6 +85,8 @@ Exit Eval(const Arguments& arguments, Console& console);
 Exit Verify(const Arguments& arguments, Console& console);
 Exit Info(const Arguments& arguments, Console& console);
 Exit Models(const Arguments& arguments, Console& console);
+Exit Pull(const Arguments& arguments, Console& console);
+Exit Remove(const Arguments& arguments, Console& console);
 Exit Convert(const Arguments& arguments, Console& console);
 Exit Doctor(const Arguments& arguments, Console& console);
 Exit Completion(const Arguments& arguments, Console& console);

@@ -508,7 +508,8 @@ Exit Models(const Arguments& arguments, Console& console) {
                     {"path", model.path},
                     {"model_type", model.model_type},
                     {"licence", model.licence},
-                    {"size_bytes", model.size_bytes}});
+                    {"size_bytes", model.size_bytes},
+                    {"revision", model.revision}});
     } else {
       const std::string licence = model.licence.empty() ? "" : "  " + Printable(model.licence);
       console.Line(console.Bold(PadRight(Printable(model.name), name_width)) + "  " +
@@ -585,7 +586,7 @@ Exit Doctor(const Arguments& arguments, Console& console) {
   for (const FolderFact& folder : report.model_folders) {
     console.Line("  " + Printable(folder.path) + (folder.exists ? "" : console.Dim("  (not there)")));
     for (const ModelListing& model : report.models) {
-      if (std::filesystem::path(model.path).parent_path() == std::filesystem::path(folder.path))
+      if (std::filesystem::path(model.path) == std::filesystem::path(folder.path) / model.name)
         console.Line("    " + Printable(model.name));
     }
   }

@@ -26,7 +26,9 @@ void DefineJson(CLI::App& command, Arguments& arguments) {
 
 void DefineModel(CLI::App& command, Arguments& arguments) {
   command
-      .add_option("--model", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
+      .add_option(
+          "--model", arguments.model,
+          "name of a model, OWNER/NAME of one that was pulled, or a folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
 }
 
@@ -134,7 +136,10 @@ void DefineVerify(CLI::App& command, Arguments& arguments) {
 }
 
 void DefineInfo(CLI::App& command, Arguments& arguments) {
-  command.add_option("MODEL", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
+  command
+      .add_option(
+          "MODEL", arguments.model,
+          "name of a model, OWNER/NAME of one that was pulled, or a folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
   DefineJson(command, arguments);
 }
@@ -145,12 +150,40 @@ void DefineModels(CLI::App& command, Arguments& arguments) {
 }
 
 void DefineConvert(CLI::App& command, Arguments& arguments) {
-  command.add_option("MODEL", arguments.model, "name of a model, or its folder")->type_name("MODEL")->required();
+  command.add_option("MODEL", arguments.model, "name of a model, OWNER/NAME of one that was pulled, or a folder")
+      ->type_name("MODEL")
+      ->required();
   command.add_option("OUT", arguments.output, "folder to write")->type_name("DIR")->required();
   command.add_option("--type", arguments.type, "type of the stored weights")
       ->type_name("f32|bf16|f16")
       ->required()
       ->check(OneOf({"f32", "bf16", "f16"}));
+  DefineJson(command, arguments);
+}
+
+void DefineRepo(CLI::App& command, Arguments& arguments) {
+  command.add_option("OWNER/NAME", arguments.repo, "the model, as the hub names it")->type_name("REPO")->required();
+}
+
+void DefinePull(CLI::App& command, Arguments& arguments) {
+  DefineRepo(command, arguments);
+  command.add_option("--revision", arguments.revision, "branch, tag or commit (default: main)")->type_name("REV");
+  command
+      .add_option("--include", arguments.include,
+                  "files to fetch, shell patterns, instead of configuration, tokenizer, preprocessor and safetensors")
+      ->type_name("PATTERN");
+  command.add_flag("--allow-pickle", arguments.allow_pickle,
+                   "fetch pytorch_model*.bin when there are no safetensors (read without executing anything)");
+  command.add_flag("--offline", arguments.offline, "make no connection: say what is there and what is missing");
+  command.add_option("--max-bytes", arguments.max_bytes, "refuse models that are larger (default: 50 GB)")
+      ->type_name("N")
+      ->check(Range(1, INT64_MAX));
+  DefineJson(command, arguments);
+  DefineQuiet(command, arguments);
+}
+
+void DefineRemove(CLI::App& command, Arguments& arguments) {
+  DefineRepo(command, arguments);
   DefineJson(command, arguments);
 }
 
@@ -174,6 +207,9 @@ constexpr Command kCommands[] = {
      true},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
     {"models", "List the models on this machine", "fovea models", DefineModels, Models},
+    {"pull", "Fetch a model from a hub, once, and check it", "fovea pull google/vit-base-patch16-224", DefinePull,
+     Pull},
+    {"rm", "Remove a model that was pulled", "fovea rm google/vit-base-patch16-224", DefineRemove, Remove},
     {"convert", "Save a model with its weights in another type",
      "fovea convert efficientnet-lite2 lite2-bf16 --type bf16", DefineConvert, Convert},
     {"doctor", "Show what this machine has and what is missing", "fovea doctor", DefineJson, Doctor},

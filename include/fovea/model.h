@@ -78,9 +78,10 @@ struct ModelInfo {
 class Model {
  public:
   // `name_or_path`: a folder in the Hugging Face layout (config.json, preprocessor_config.json, weights as
-  // *.safetensors or pytorch_model.bin), or the name of a bundled model, looked up in the folders of ModelSearchPath().
-  // A path always wins. Throws kNotFound, kCorruptData, kUnimplemented (model_type or option), each naming file and
-  // cause.
+  // *.safetensors or pytorch_model.bin), the name of a bundled model, or OWNER/NAME of a model that was pulled
+  // (fovea/hub.h). Names are looked up in the folders of ModelSearchPath(), OWNER/NAME also in the cache of Hugging
+  // Face's own programs ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub). No connection is made. A path always
+  // wins. Throws kNotFound, kCorruptData, kUnimplemented (model_type or option), each naming file and cause.
   static Model Load(const std::string& name_or_path);
 
   const ModelInfo& info() const;
@@ -126,13 +127,14 @@ class Model {
 // /usr/share/fovea/models).
 std::vector<std::string> ModelSearchPath();
 
-// One line for each model found on the search path.
+// One line for each model found on the search path: FOLDER/NAME by its name, FOLDER/OWNER/NAME as OWNER/NAME.
 struct ModelListing {
   std::string name;
   std::string path;
   std::string model_type;
   std::string licence;
-  int64_t size_bytes;  // of all files
+  int64_t size_bytes;    // of all files
+  std::string revision;  // the commit it was pulled at (fovea/hub.h), "" for other models
 };
 std::vector<ModelListing> ListModels();
 
