@@ -291,7 +291,7 @@ const Entry& efficientnet_entry() {
                            .input_spec =
                                [](const base::Config& c) {
                                  Require(!Config(c).fix_head_stem,
-                                         "[efficientnet] Lite needs a preprocessor_config.json");
+                                         "[efficientnet] Lite needs preprocessor_config.json");
                                  return media::PreprocessSpec::OfModel(c);
                                },
                            .renames = kRenames};

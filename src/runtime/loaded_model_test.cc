@@ -144,11 +144,11 @@ TEST_F(ModelFolder, PreparationFollowsTheFilesThereAre) {
   const auto lite =
       formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_lite.safetensors"));
   base::WriteTextFileAtomically(folder_.File("config.json"), lite.metadata().at("config"));
-  EXPECT_NE(ErrorOf(folder_.path()).find("Lite needs a preprocessor_config.json"), std::string::npos);
+  EXPECT_NE(ErrorOf(folder_.path()).find("Lite needs preprocessor_config.json"), std::string::npos);
 }
 
 TEST_F(ModelFolder, ShardsAnswerAsTheWholeFileDoes) {
-  std::vector<formats::NamedTensor> whole, parts[2];
+  std::vector<NamedTensor> whole, parts[2];
   std::string map;
   for (size_t i = 0; i < weights_.size(); ++i) {
     const bool is_matrix = weights_[i].tensor.shape().rank() >= 2;
