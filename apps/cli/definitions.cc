@@ -69,7 +69,8 @@ void DefineClassify(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--template", arguments.templates,
                   "sentence around a label, {} for the label; several are averaged (default: \"a photo of a {}\")")
-      ->type_name("TEXT");
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   DefineJobOptions(command, arguments);
 }
 
