@@ -49,7 +49,7 @@ struct Config {
     c.Read("depth_divisor", depth_divisor, 1, 65536);
     c.Read("hidden_dim", hidden_dim, 1, 1e6);
     c.Read("width_coefficient", width_coefficient, 0.01, 16);
-    c.Read("depth_coefficient", depth_coefficient, 0.01, 16);
+    c.Read("depth_coefficient", depth_coefficient, 0.01, 8);
     c.Read("squeeze_expansion_ratio", squeeze_expansion_ratio, 0, 1);
     c.Read("batch_norm_eps", batch_norm_eps, 1e-12, 1);
     c.Read("batch_norm_momentum", batch_norm_momentum, 0, 1);
@@ -59,7 +59,7 @@ struct Config {
     c.Read("out_channels", out_channels, 1, 65536);
     c.Read("kernel_sizes", kernel_sizes, 1, 31);
     c.Read("strides", strides, 1, 2);
-    c.Read("num_block_repeats", num_block_repeats, 1, 100);
+    c.Read("num_block_repeats", num_block_repeats, 1, 16);
     c.Read("expand_ratios", expand_ratios, 1, 64);
     c.Read("depthwise_padding", depthwise_padding, 0, 1e6);
     c.Read("hidden_act", hidden_act);
@@ -80,13 +80,11 @@ struct Config {
     const size_t stages = in_channels.size();
     Require(stages >= 1 && stages <= 64, "[efficientnet] expected 1 to 64 stages, got ", stages);
     for (const auto* list : {&kernel_sizes, &out_channels, &strides, &num_block_repeats, &expand_ratios}) {
-      Require(list->size() == stages, "[efficientnet] expected lists of ", stages, " stages, got one of ",
-              list->size());
+      Require(list->size() == stages, "[efficientnet] expected lists of ", stages, " stages, got ", list->size());
     }
     for (const int64_t kernel : kernel_sizes)
       Require(kernel % 2 == 1, "[efficientnet] expected odd kernels, got ", kernel);
-    Require(pooling_type == "mean" || pooling_type == "max", "[efficientnet] unknown pooling_type \"", pooling_type,
-            "\"");
+    Require(pooling_type == "mean" || pooling_type == "max", "[efficientnet] unknown pooling_type ", pooling_type);
     Require(hidden_dim == HeadChannels(), "[efficientnet] expected hidden_dim ", HeadChannels(), ", got ", hidden_dim);
   }
 
@@ -290,7 +288,12 @@ const Entry& efficientnet_entry() {
                                     .tasks = "image classification, image features",
                                     .checkpoints = "EfficientNet-Lite0, Lite1, Lite2"},
                            .create = [](const base::Config& config) { return MakeModel(EfficientNet(Config(config))); },
-                           .input_spec = nullptr,
+                           .input_spec =
+                               [](const base::Config& c) {
+                                 Require(!Config(c).fix_head_stem,
+                                         "[efficientnet] Lite needs a preprocessor_config.json");
+                                 return media::PreprocessSpec::OfModel(c);
+                               },
                            .renames = kRenames};
   return entry;
 }
