@@ -99,6 +99,21 @@ def dump_pth():
             target.writestr(info.filename, source.read(info.filename))
 
 
+def dump_shards():
+    """The folders that save_pretrained leaves when a model is cut into files, with f32, f16 and bf16 in each. Values are exact in all."""
+    ramp = (torch.arange(12.0) - 5) / 4
+    shards = {1: {"wte.weight": ramp.reshape(3, 4), "h.0.weight": ramp.half()}, 2: {"h.1.weight": ramp.bfloat16().reshape(4, 3), "ln.bias": ramp[:1]}}
+    for base, extension in (("model", "safetensors"), ("pytorch_model", "bin")):
+        folder = GOLDEN / f"sharded_{extension}"
+        folder.mkdir()
+        weight_map = {}
+        for number, tensors in shards.items():
+            name = f"{base}-{number:05}-of-00002.{extension}"
+            save_file(tensors, folder / name, {"format": "pt"}) if extension == "safetensors" else torch.save(tensors, folder / name)
+            weight_map |= dict.fromkeys(tensors, name)
+        (folder / f"{base}.{extension}.index.json").write_text(json.dumps({"metadata": {"total_size": 100}, "weight_map": weight_map}, indent=2) + "\n")
+
+
 def dump_tar():
     long_key = "deep/" * 30 + "x" * 120
     for name, layout in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
@@ -151,6 +166,7 @@ def main():
     dump_npy()
     dump_safetensors()
     dump_pth()
+    dump_shards()
     dump_tar()
     dump_corpus()
 

@@ -80,13 +80,11 @@ struct Config {
     const size_t stages = in_channels.size();
     Require(stages >= 1 && stages <= 64, "[efficientnet] expected 1 to 64 stages, got ", stages);
     for (const auto* list : {&kernel_sizes, &out_channels, &strides, &num_block_repeats, &expand_ratios}) {
-      Require(list->size() == stages, "[efficientnet] expected lists of ", stages, " stages, got one of ",
-              list->size());
+      Require(list->size() == stages, "[efficientnet] expected lists of ", stages, " stages, got ", list->size());
     }
     for (const int64_t kernel : kernel_sizes)
       Require(kernel % 2 == 1, "[efficientnet] expected odd kernels, got ", kernel);
-    Require(pooling_type == "mean" || pooling_type == "max", "[efficientnet] unknown pooling_type \"", pooling_type,
-            "\"");
+    Require(pooling_type == "mean" || pooling_type == "max", "[efficientnet] unknown pooling_type ", pooling_type);
     Require(hidden_dim == HeadChannels(), "[efficientnet] expected hidden_dim ", HeadChannels(), ", got ", hidden_dim);
   }
 
@@ -289,7 +287,12 @@ const Entry& efficientnet_entry() {
                                                  "transformers/models/efficientnet/modeling_efficientnet.py",
                                     .tasks = "image classification, image features"},
                            .create = [](const base::Config& config) { return MakeModel(EfficientNet(Config(config))); },
-                           .input_spec = nullptr,
+                           .input_spec =
+                               [](const base::Config& c) {
+                                 Require(!Config(c).fix_head_stem,
+                                         "[efficientnet] Lite needs a preprocessor_config.json");
+                                 return media::PreprocessSpec::OfModel(c);
+                               },
                            .renames = kRenames};
   return entry;
 }

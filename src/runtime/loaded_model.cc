@@ -66,8 +66,14 @@ std::vector<std::string> ReadClassNames(const base::Config& config) {
 
 media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry,
                                      const base::Config& config) {
-  const std::string path = folder + "/preprocessor_config.json";
-  if (std::filesystem::exists(path)) return media::PreprocessSpec::FromConfig(base::Config::FromFile(path));
+  // The order of transformers: a processor_config.json counts when it holds the image processor too.
+  for (const char* name : {"/processor_config.json", "/preprocessor_config.json"}) {
+    const std::string path = folder + name;
+    if (!std::filesystem::exists(path)) continue;
+    const base::Config file = base::Config::FromFile(path);
+    if (std::string_view(name) == "/processor_config.json" && !file.Has("image_processor")) continue;
+    return media::PreprocessSpec::FromConfig(file, entry.model_type);
+  }
   Require(entry.input_spec != nullptr, "[model] ", base::PrintableUtf8(folder),
           " has no preprocessor_config.json, and ", entry.model_type, " has no rule of its own for preparing pictures");
   return entry.input_spec(config);
@@ -251,7 +257,7 @@ void LoadedModel::Save(const std::string& folder, DType dtype) const {
     tensors.push_back({path, is_counter ? parameter.value() : parameter.value().To(is_matrix ? dtype : DType::kF32)});
   });
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
-  for (const char* name : {"config.json", "preprocessor_config.json", "README.md"})
+  for (const char* name : {"config.json", "preprocessor_config.json", "processor_config.json", "README.md"})
     CopyIfThere(info_.path, folder, name);
 }
 
