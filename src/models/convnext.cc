@@ -181,10 +181,7 @@ const Entry& convnext_entry() {
                             "modeling_convnext.py",
                .tasks = "image classification, image features"},
       .create = [](const base::Config& config) { return MakeModel(ConvNext(Config(config))); },
-      .input_spec =
-          [](const base::Config&) {
-            return media::PreprocessSpec{.size = {.height = 384, .width = 384}, .resample = media::Filter::kBicubic};
-          },
+      .input_spec = media::PreprocessSpec::OfModel,
       .renames = kRenames};
   return entry;
 }

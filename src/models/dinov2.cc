@@ -82,7 +82,7 @@ struct Mlp {
   Tensor operator()(const Tensor& x) const {
     if (!is_gated) return out(in(x, act));                   // [B,T,D]
     const std::vector<Tensor> halves = Split(in(x), -1, 2);  // 2 x [B,T,F]
-    return out(Silu(halves[0]) * halves[1]);    // [B,T,D]
+    return out(Silu(halves[0]) * halves[1]);                 // [B,T,D]
   }
 };
 
@@ -186,16 +186,7 @@ const Entry& dinov2_entry() {
                             "modeling_dinov2.py",
                .tasks = "image features, features of places, image classification"},
       .create = [](const base::Config& config) { return MakeModel(Dinov2(Config(config))); },
-      .input_spec =
-          [](const base::Config&) {
-            return media::PreprocessSpec{.size = {.shortest_edge = 224},
-                                         .resample = media::Filter::kBicubic,
-                                         .do_center_crop = true,
-                                         .crop_height = 224,
-                                         .crop_width = 224,
-                                         .mean = {0.48145466f, 0.4578275f, 0.40821073f},
-                                         .std = {0.26862954f, 0.26130258f, 0.27577711f}};
-          },
+      .input_spec = media::PreprocessSpec::OfModel,
       .renames = kRenames,
       .unused = kUnused};
   return entry;

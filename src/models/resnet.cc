@@ -190,10 +190,7 @@ const Entry& resnet_entry() {
                             "modeling_resnet.py",
                .tasks = "image classification, image features"},
       .create = [](const base::Config& config) { return MakeModel(ResNet(Config(config))); },
-      .input_spec =
-          [](const base::Config&) {
-            return media::PreprocessSpec{.size = {.height = 384, .width = 384}, .resample = media::Filter::kBicubic};
-          },
+      .input_spec = media::PreprocessSpec::OfModel,
       .renames = kRenames};
   return entry;
 }
