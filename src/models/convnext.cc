@@ -38,9 +38,9 @@ struct Config {
       : num_labels(nn::ClassCount(c, "convnext", {"ConvNextModel", "ConvNextForImageClassification"})),
         patch_size(nn::ReadSquare(c, "convnext", "patch_size", 4, 1024)) {
     c.Read("num_channels", num_channels, 1, 64);
-    c.Read("num_stages", num_stages, 1, 64);
+    c.Read("num_stages", num_stages, 1, 16);
     c.Read("hidden_sizes", hidden_sizes, 1, 65536);
-    c.Read("depths", depths, 1, 1000);
+    c.Read("depths", depths, 1, 500);
     c.Read("layer_norm_eps", layer_norm_eps, 0, 1);
     c.Read("layer_scale_init_value", layer_scale_init_value, -1, 1e6);
     c.Read("drop_path_rate", drop_path_rate, 0, 0.99);
