@@ -104,10 +104,11 @@ class Model {
 };
 
 struct Card {
-  std::string_view title;      // "EfficientNet"
-  std::string_view paper;      // authors, year, arXiv number
-  std::string_view reference;  // permalink to the implementation that this one is compared with
-  std::string_view tasks;      // "image classification, image features"
+  std::string_view title;             // "EfficientNet"
+  std::string_view paper;             // authors, year, arXiv number
+  std::string_view reference;         // permalink to the implementation that this one is compared with
+  std::string_view tasks;             // "image classification, image features"
+  std::string_view checkpoints = "";  // public weights that it was measured with
 };
 
 // Replaces `from` in the name of a tensor by `to`; "^" at its start stands for the start of the name.
@@ -116,7 +117,8 @@ struct Rename {
 };
 
 struct Entry {
-  std::string_view model_type;  // as in config.json
+  std::string_view model_type;                     // as in config.json
+  std::span<const std::string_view> aliases = {};  // further model_types of the same family
   Card card;
   // Builds the network, without values. Throws kInvalidArgument / kUnimplemented naming the option.
   std::unique_ptr<Model> (*create)(const base::Config& config);
@@ -152,7 +154,10 @@ class ModelOf final : public Model {
     if constexpr (requires { net_.CanEncodeImages(); }) return net_.CanEncodeImages();
     return kEncodesImages;
   }
-  bool CanEncodePatches() const override { return kEncodesPatches; }
+  bool CanEncodePatches() const override {
+    if constexpr (requires { net_.CanEncodePatches(); }) return net_.CanEncodePatches();
+    return kEncodesPatches;
+  }
   bool CanEncodeTexts() const override {
     if constexpr (requires { net_.CanEncodeTexts(); }) return net_.CanEncodeTexts();
     return kEncodesTexts;

@@ -1,6 +1,7 @@
 // A network with its weights, its way of preparing pictures and its class names: what a model folder becomes.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include "fovea/model.h"
 #include "media/preprocess.h"
 #include "nn/entry.h"
+#include "runtime/text_encoder.h"
 #include "tensor/named_tensor.h"
 
 namespace fovea::runtime {
@@ -33,6 +35,11 @@ class LoadedModel {
   const std::vector<std::string>& class_names() const { return class_names_; }
   const models::Model& network() const { return *network_; }
 
+  const TextEncoder& texts() const { return *texts_; }
+
+  // Features of texts, [N,D], not normalised. Throws kUnimplemented when the network reads no text.
+  Tensor TextFeatures(std::span<const std::string> texts) const { return texts_->Features(*network_, texts); }
+
   // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves
   // them of different sizes.
   Tensor Prepare(std::span<const Image> images) const;
@@ -40,15 +47,24 @@ class LoadedModel {
   // Features and logits of pictures. Pictures that come out in one size run as one batch.
   std::vector<Analysis> Analyze(std::span<const Image> images, int64_t top_k) const;
 
+  // Features of pictures, [B,D], not normalised.
+  Tensor ImageFeatures(std::span<const Image> images) const;
+
   // See Model::Save.
   void Save(const std::string& folder, DType dtype) const;
 
  private:
   explicit LoadedModel(base::Config config) : config_(std::move(config)) {}
+  void Describe(const std::string& folder, const std::string& name);
+
+  // Calls `use(outputs, begin, count)` for each batch of pictures of one size.
+  void ForEachBatch(std::span<const Image> images,
+                    const std::function<void(const models::ImageOutputs&, size_t begin, size_t count)>& use) const;
 
   base::Config config_;
   media::PreprocessSpec preprocess_;
   std::unique_ptr<models::Model> network_;
+  std::unique_ptr<TextEncoder> texts_;
   std::vector<std::string> class_names_;
   ModelInfo info_;
 };
