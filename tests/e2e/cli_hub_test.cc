@@ -22,9 +22,12 @@ class CliHub : public ::testing::Test {
     return RunFovea(arguments, Environment(more));
   }
   std::vector<std::string> Environment(const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> environment = {"HF_ENDPOINT=" + hub_.Endpoint(), "XDG_DATA_HOME=" + home_.path(),
-                                            "HF_HOME=" + home_.File("hf"),    "HF_TOKEN=hf_topsecret",
-                                            "HF_HUB_OFFLINE=0",               "FOVEA_OFFLINE=0",
+    std::vector<std::string> environment = {"HF_ENDPOINT=" + hub_.Endpoint(),
+                                            "XDG_DATA_HOME=" + home_.path(),
+                                            "HF_HOME=" + home_.File("hf"),
+                                            "HF_TOKEN=hf_topsecret",
+                                            "HF_HUB_OFFLINE=0",
+                                            "FOVEA_OFFLINE=0",
                                             "no_proxy=*"};
     environment.insert(environment.end(), more.begin(), more.end());
     return environment;
@@ -135,7 +138,8 @@ TEST_F(CliHub, CtrlCKeepsWhatHasComeAndTheNextPullGoesOn) {
   EXPECT_EQ(Run({"classify", "--model", "owner/lite2", Sample("cat.jpg")}).exit, 1);
   const Result again = Run({"pull", "owner/lite2", "--json"});
   ASSERT_EQ(again.exit, 0) << again.err;
-  EXPECT_EQ(again.Lines()[0]["fetched_bytes"], static_cast<int64_t>(hub_.files["model.safetensors"].content.size()) - 2'000'000);
+  EXPECT_EQ(again.Lines()[0]["fetched_bytes"],
+            static_cast<int64_t>(hub_.files["model.safetensors"].content.size()) - 2'000'000);
   EXPECT_EQ(hub_.RequestsFor("/blob/").back().Header("range"), "bytes=2000000-");
 }
 
@@ -148,7 +152,8 @@ TEST_F(CliHub, ProxyOfTheEnvironment) {
 
 TEST_F(CliHub, TwoProgramsAtOnceFetchOnce) {
   hub_.pause_us = 500;
-  Process first({"pull", "owner/lite2", "--quiet"}, Environment()), second({"pull", "owner/lite2", "--quiet"}, Environment());
+  Process first({"pull", "owner/lite2", "--quiet"}, Environment()),
+      second({"pull", "owner/lite2", "--quiet"}, Environment());
   EXPECT_EQ(first.Wait().exit, 0);
   EXPECT_EQ(second.Wait().exit, 0);
   EXPECT_EQ(hub_.RequestsFor("/blob/").size(), 1u);

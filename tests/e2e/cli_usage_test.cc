@@ -5,8 +5,8 @@
 namespace fovea::e2e {
 namespace {
 
-const std::vector<std::string> kCommands = {"classify", "embed",   "index",  "search",     "eval", "info",
-                                            "models",   "pull",    "rm",     "convert",    "doctor", "completion", "man"};
+const std::vector<std::string> kCommands = {"classify", "embed", "index",   "search", "eval",       "info", "models",
+                                            "pull",     "rm",    "convert", "doctor", "completion", "man"};
 
 TEST(CliUsage, VersionIsOneLine) {
   const Result result = RunFovea({"--version"});

@@ -1,5 +1,5 @@
-// The list of a repository as a hub's API answers it, and the choice of files: every name that gets through must be a path
-// that stays inside its folder.
+// The list of a repository as a hub's API answers it, and the choice of files: every name that gets through must be a
+// path that stays inside its folder.
 #include <cstdlib>
 #include <string>
 
@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     for (const bool allow_pickle : {false, true}) {
       fovea::fuzzing::Try([&] { fovea::hub::ChooseFiles(listing, {.allow_pickle = allow_pickle}, "o/n"); });
-      fovea::fuzzing::Try([&] { fovea::hub::ChooseFiles(listing, {.include = {"*"}, .allow_pickle = allow_pickle}, "o/n"); });
+      fovea::fuzzing::Try(
+          [&] { fovea::hub::ChooseFiles(listing, {.include = {"*"}, .allow_pickle = allow_pickle}, "o/n"); });
     }
   });
   return 0;
