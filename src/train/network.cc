@@ -137,9 +137,10 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   }
   std::map<std::string, Tensor> known;
   if (!recipe.is_from_scratch) {
-    const auto source = entry.create(base_config);
-    runtime::AssignParameters(*source, entry, formats::ReadCheckpoint(folder), base::PrintableUtf8(folder),
-                              {.keeps_compact_weights = false});
+    base::Config source_config = base_config;
+    const auto tensors = runtime::ReadWeights(folder, entry, source_config);
+    const auto source = entry.create(source_config);
+    runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
     known = Values(*source);
     if (has_new_classes) {
       for (const std::string& path : network.head) known.erase(path);
