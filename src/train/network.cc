@@ -104,7 +104,7 @@ std::map<std::string, Tensor> Values(models::Model& model) {
 
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes) {
   const std::string folder = runtime::ResolveModelFolder(recipe.model);
-  const base::Config base_config = base::Config::FromFile(folder + "/config.json");
+  const base::Config base_config = runtime::ReadModelConfig(folder);
   const models::Entry& entry = runtime::FindEntry(base_config);
   const std::vector<std::string> base_classes = ClassNames(base_config);
   const bool has_new_classes = !classes.empty() && classes != base_classes;
