@@ -109,7 +109,7 @@ std::map<std::string, Tensor> Values(models::Model& model) {
 
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes) {
   const std::string folder = runtime::ResolveModelFolder(recipe.model);
-  base::Config base_config = base::Config::FromFile(folder + "/config.json");
+  base::Config base_config = runtime::ReadModelConfig(folder);
   const models::Entry& entry = runtime::FindEntry(base_config);
   std::vector<NamedTensor> tensors;
   if (!recipe.is_from_scratch) tensors = runtime::ReadWeights(folder, entry, base_config);
