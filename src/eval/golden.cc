@@ -34,6 +34,7 @@ std::unique_ptr<models::Model> BuildGolden(const formats::SafetensorsFile& file)
     if (info.name.starts_with(kWeights))
       weights.push_back({info.name.substr(kWeights.size()), file.Get(info.name).Clone()});
   }
+  if (entry.adapt != nullptr) entry.adapt(weights, config);
   auto model = entry.create(config);
   runtime::AssignParameters(*model, entry, weights, "the golden file", {.keeps_compact_weights = false});
   return model;
