@@ -25,6 +25,9 @@ struct Network {
   std::vector<std::string> fresh;  // parameters that start from random numbers
 };
 
+// The classes of the recipe's model, by index; empty when it has none.
+std::vector<std::string> ModelClasses(const Recipe& recipe);
+
 // `classes`: names by index; empty keeps those of the model. A head for other classes than the model's starts fresh.
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes);
 
