@@ -36,6 +36,18 @@ std::string CanonicalName(std::string name, const models::Entry& entry) {
   return name;
 }
 
+// Whether `name` is `pattern`, where each "*" stands for anything.
+bool IsLike(std::string_view name, std::string_view pattern) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return name == pattern;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  const std::string_view rest = pattern.substr(star + 1);
+  for (size_t begin = star; begin <= name.size(); ++begin) {
+    if (IsLike(name.substr(begin), rest)) return true;
+  }
+  return false;
+}
+
 Tensor InComputeType(const Tensor& tensor, const nn::Parameter& parameter, const LoadOptions& options) {
   if (parameter.kind() == nn::Parameter::Kind::kCounter) return tensor.To(DType::kI64).Clone();
   const bool is_compact = tensor.dtype() == DType::kF16 || tensor.dtype() == DType::kBF16;
@@ -108,11 +120,11 @@ const models::Entry& FindEntry(const base::Config& config) {
        base::PrintableUtf8(model_type), "\"; Fovea has ", base::Join(known));
 }
 
-void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors,
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options) {
-  std::map<std::string, const formats::NamedTensor*> by_name;
+  std::map<std::string, const NamedTensor*> by_name;
   std::vector<std::string> problems, missing, unknown;
-  for (const formats::NamedTensor& tensor : tensors) {
+  for (const NamedTensor& tensor : tensors) {
     const std::string name = CanonicalName(tensor.name, entry);
     if (!by_name.emplace(name, &tensor).second) problems.push_back("two tensors for " + name);
   }
@@ -130,7 +142,10 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
     }
     by_name.erase(found);
   });
-  for (const auto& [name, tensor] : by_name) unknown.push_back(name);
+  for (const auto& [name, tensor] : by_name) {
+    const auto fits = [&name = name](std::string_view pattern) { return IsLike(name, pattern); };
+    if (std::ranges::none_of(entry.unused, fits)) unknown.push_back(name);
+  }
   if (!missing.empty()) problems.insert(problems.begin(), "missing " + Listed(missing));
   if (!unknown.empty()) problems.push_back("not part of this model: " + Listed(unknown));
   Require(problems.empty(), "[model] the weights in ", source, " do not fit the configuration: ", Listed(problems));
@@ -143,7 +158,8 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   model->network_ = entry.create(model->config_);
   model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
   model->class_names_ = ReadClassNames(model->config_);
-  const std::vector<formats::NamedTensor> tensors = formats::ReadCheckpoint(folder);
+  std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
+  if (entry.adapt != nullptr) entry.adapt(tensors, model->config_);
   AssignParameters(*model->network_, entry, tensors, base::PrintableUtf8(folder), options);
 
   ModelInfo& info = model->info_;
@@ -164,7 +180,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   }
   base::ContentHasher hasher;
   hasher.Add(model->config_.Text()).Add(info.input);
-  for (const formats::NamedTensor& tensor : tensors) {
+  for (const NamedTensor& tensor : tensors) {
     const Tensor dense = tensor.tensor.Contiguous();
     hasher.Add(tensor.name).Add(dense.shape().ToString()).Add({dense.raw(), static_cast<size_t>(dense.size_bytes())});
   }
@@ -220,7 +236,7 @@ void LoadedModel::Save(const std::string& folder, DType dtype) const {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) Fail(ErrorCode::kIo, "[model] cannot create ", base::PrintableUtf8(folder), ": ", error.message());
-  std::vector<formats::NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;
   nn::ForEachParameter(*network_, [&](const std::string& path, nn::Parameter& parameter) {
     if (!parameter.has_value()) return;
     // Vectors (norms, biases, statistics) stay f32: they are few, and a variance can leave the range of f16.

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/json.h"
-#include "formats/named_tensor.h"
 #include "fovea/model.h"
 #include "media/preprocess.h"
 #include "nn/entry.h"
+#include "tensor/named_tensor.h"
 
 namespace fovea::runtime {
 
@@ -54,7 +54,7 @@ class LoadedModel {
 
 // Gives every parameter of `network` its tensor. Strict: throws one kInvalidArgument that lists missing, unknown and
 // misshapen tensors, naming `source`.
-void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors,
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options = {});
 
 // The entry for config's model_type. Throws kUnimplemented listing the architectures there are.

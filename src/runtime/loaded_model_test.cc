@@ -47,7 +47,7 @@ class ModelFolder : public ::testing::Test {
   }
 
   testing::TemporaryFolder folder_;
-  std::vector<formats::NamedTensor> weights_;
+  std::vector<NamedTensor> weights_;
 };
 
 TEST_F(ModelFolder, ClassifiesAndEmbedsTheSameAloneAndInABatch) {

@@ -20,7 +20,6 @@
 namespace fovea {
 namespace {
 
-using formats::NamedTensor;
 using testing::ExpectClose;
 
 std::vector<std::string> GoldenFiles() {
