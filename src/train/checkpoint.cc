@@ -40,7 +40,7 @@ void CopyInto(const formats::SafetensorsFile& file, const std::string& name, Ten
 }  // namespace
 
 void SaveCheckpoint(const std::string& path, const std::string& recipe, const RunState& state, Trainable& trainable) {
-  std::vector<formats::NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;
   for (const auto& [name, value] : trainable.State()) tensors.push_back({"value/" + name, value});
   for (const auto& [name, value] : state.averages) tensors.push_back({"average/" + name, value});
   json updates = json::array();

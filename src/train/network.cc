@@ -142,8 +142,9 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   std::map<std::string, Tensor> known;
   if (!recipe.is_from_scratch) {
     const auto source = entry.create(base_config);
-    runtime::AssignParameters(*source, entry, formats::ReadCheckpoint(folder), base::PrintableUtf8(folder),
-                              {.keeps_compact_weights = false});
+    std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
+    if (entry.adapt != nullptr) entry.adapt(tensors, base_config);
+    runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
     known = Values(*source);
     if (has_new_classes) {
       for (const std::string& path : network.head) known.erase(path);
@@ -175,7 +176,7 @@ void WriteModelFolder(const Network& network, const std::map<std::string, Tensor
   if (!network.preprocess_text.empty())
     base::WriteTextFileAtomically(folder + "/preprocessor_config.json", network.preprocess_text);
   base::WriteTextFileAtomically(folder + "/README.md", card);
-  std::vector<formats::NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;
   for (const auto& [name, value] : values) tensors.push_back({name, value});
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
   base::WriteTextFileAtomically(folder + "/config.json", network.config.json().dump(2) + "\n");

@@ -15,9 +15,9 @@
 namespace fovea::train {
 
 struct Network {
-  std::unique_ptr<models::Model> model;  // parameters f32, contiguous, writable, owned by nobody else
-  base::Config config;                   // as it will be written
-  std::string preprocess_text;           // preprocessor_config.json, "" when the model has none
+  std::unique_ptr<models::Model> model;                 // parameters f32, contiguous, writable, owned by nobody else
+  base::Config config = base::Config::Parse("{}", "");  // as it will be written
+  std::string preprocess_text;                          // preprocessor_config.json, "" when the model has none
   media::PreprocessSpec preprocess;
   std::string base_folder;
   std::vector<std::string> class_names;

@@ -53,7 +53,7 @@ TEST(Optimizer, EfficientNetTrainsAsInPyTorch) {
       formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/train/efficientnet.safetensors"));
   const auto config = base::Config::Parse(weights.metadata().at("config"), "efficientnet_train");
   const models::Entry& entry = runtime::FindEntry(config);
-  std::vector<formats::NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;
   for (const auto& info : weights.tensors()) {
     if (info.name.starts_with("weights.")) tensors.push_back({info.name.substr(8), weights.Get(info.name).Clone()});
   }

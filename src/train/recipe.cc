@@ -169,7 +169,7 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
       CheckKeys(group, "groups.", {"match", "learning_rate_scale", "weight_decay", "frozen"});
       GroupRule rule{.match = group.Require<std::string>("match")};
       group.Read("learning_rate_scale", rule.rate_scale, 0, 1e6);
-      group.Read("weight_decay", rule.weight_decay, 0, 1e3);
+      if (group.Has("weight_decay")) group.Read("weight_decay", rule.weight_decay, 0, 1e3);
       group.Read("frozen", rule.is_frozen);
       r.groups.push_back(rule);
     }
