@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -223,7 +224,8 @@ class Run {
   std::string Append(const Json& line) {
     const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace);
     metrics_ += text + "\n";
-    base::WriteTextFileAtomically(MetricsFile(), metrics_);
+    std::ofstream file(MetricsFile(), std::ios::app);
+    if (!(file << text << std::endl)) Fail(ErrorCode::kIo, "[train] cannot write ", base::PrintableUtf8(MetricsFile()));
     return text;
   }
 
