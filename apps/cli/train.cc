@@ -40,14 +40,16 @@ void PrintMetrics(const std::string& line, Console& console) {
 
 Exit Train(const Arguments& arguments, Console& console) {
   if (arguments.threads > 0) omp_set_num_threads(static_cast<int>(arguments.threads));
-  bool has_begun = false;
+  int64_t before = -1;  // steps done by earlier parts of a resumed run, which say nothing of the pace
   const TrainOptions options{
       .overrides = arguments.settings,
       .resume = arguments.resume,
       .on_progress =
           [&](const TrainProgress& progress) {
-            if (!has_begun) console.BeginProgress(progress.total_steps);
-            has_begun = true;
+            if (before < 0) {
+              before = progress.step - 1;
+              console.BeginProgress(progress.total_steps - before);
+            }
             if (!progress.metrics.empty()) {
               if (arguments.json) {
                 console.Json(OrderedJson::parse(progress.metrics));
@@ -55,7 +57,7 @@ Exit Train(const Arguments& arguments, Console& console) {
                 PrintMetrics(progress.metrics, console);
               }
             }
-            console.Progress(progress.step, progress.total_steps, 0);
+            console.Progress(progress.step - before, progress.total_steps - before, 0);
           },
       .on_note = [&](const std::string& note) { console.Note(Printable(note)); },
       .cancel = &interrupted,
