@@ -16,7 +16,8 @@ Metadata (strings)
     fovea        "golden-1", the version of this layout
     loss         JSON, a list of terms {"kind", "output", "target"}: cross_entropy (output as [-1,V], int64 target, -100 ignored),
                  contrastive and sigmoid (CLIP's and SigLIP's loss of logits_per_image), smooth_l1, projection (sum of output x target,
-                 for models without a head). Absent: cross_entropy of logits with labels
+                 for models without a head). "scale" multiplies a term; "rows" names an input of ones and zeros that multiplies
+                 output and target of smooth_l1 before. Absent: cross_entropy of logits with labels
 
 Tensors (float32 unless said otherwise). Computed in float64 by the reference and rounded once, so that a test measures only its own error.
     weights.<name>          the checkpoint: names and layouts of transformers' state_dict (convolutions [out,in/groups,ky,kx],
@@ -144,6 +145,13 @@ class Golden:
         for name in self.differentiated:
             self.inputs[name].requires_grad_(True)
 
+    def loss_of(self, term: dict, outputs: dict) -> torch.Tensor:
+        output, target = outputs[term["output"]], self.inputs.get(term.get("target"))
+        if "rows" in term:
+            rows = self.inputs[term["rows"]].unsqueeze(-1)
+            output, target = output * rows, target * rows
+        return loss_term(term["kind"], output, target) * term.get("scale", 1.0)
+
     def run(self, record_stages: bool):
         """(outputs, loss, gradients by stored name, stages) of one forward and backward in the model's present mode."""
         stages, hooks = {}, []
@@ -156,7 +164,7 @@ class Golden:
         for name in self.differentiated:
             self.inputs[name].grad = None
         outputs = self.forward(self.model, self.inputs)
-        loss = sum(loss_term(term["kind"], outputs[term["output"]], self.inputs.get(term.get("target"))) for term in self.loss)
+        loss = sum(self.loss_of(term, outputs) for term in self.loss)
         loss.backward()
         for hook in hooks:
             hook.remove()

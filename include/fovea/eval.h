@@ -89,4 +89,20 @@ struct LinearProbeOptions {
 ClassificationReport MeasureLinearProbe(const LabelledVectors& train, const LabelledVectors& test,
                                         const LinearProbeOptions& options);
 
+// One line of a parity certificate: how far a stage is from the reference.
+struct StageReport {
+  std::string stage;     // "pixels", "tokens", then the model's stages and outputs in the reference's order of names
+  double max_abs = 0;    // largest absolute error; of tokens the number of ids that differ
+  double max_rel = 0;    // max_abs by the largest magnitude of the reference
+  double tolerance = 0;  // the most max_abs may be
+  bool ok = false;
+};
+
+// Computes what a golden file holds (tools/make_golden.py writes one for a checkpoint) and compares: pixels from the
+// pictures in the file, token ids from its texts, then every stage and output from the stored pixels and ids, so that
+// each line shows the error of one part alone. `golden_file` "": golden.safetensors in the model's folder; `model` may
+// also be a golden file that carries its own weights, as those of the parity tests do. Throws what Model::Load throws,
+// kNotFound when there is no golden file, kCorruptData when it does not fit the model.
+std::vector<StageReport> Verify(const std::string& model, const std::string& golden_file = "");
+
 }  // namespace fovea

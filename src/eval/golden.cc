@@ -4,11 +4,13 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "runtime/loaded_model.h"
 
 namespace fovea::eval {
 namespace {
 
-constexpr std::string_view kInput = "input.";
+constexpr std::string_view kInput = "input.", kWeights = "weights.";
 
 Tensor Find(const TensorsByName& tensors, const std::string& name) {
   const auto found = tensors.find(name);
@@ -20,6 +22,22 @@ void Keep(TensorsByName& outputs, const std::string& name, const Tensor& tensor)
 }
 
 }  // namespace
+
+std::unique_ptr<models::Model> BuildGolden(const formats::SafetensorsFile& file) {
+  const auto text = file.metadata().find("config");
+  Require(text != file.metadata().end(), "[golden] expected \"config\" in the metadata of the reference");
+  const base::Config config = base::Config::Parse(text->second, "config in the golden file");
+  const models::Entry& entry = runtime::FindEntry(config);
+  std::vector<NamedTensor> weights;
+  for (const auto& info : file.tensors()) {
+    // Clones: training mode writes into the running statistics.
+    if (info.name.starts_with(kWeights))
+      weights.push_back({info.name.substr(kWeights.size()), file.Get(info.name).Clone()});
+  }
+  auto model = entry.create(config);
+  runtime::AssignParameters(*model, entry, weights, "the golden file", {.keeps_compact_weights = false});
+  return model;
+}
 
 TensorsByName GoldenInputs(const formats::SafetensorsFile& file) {
   TensorsByName inputs;

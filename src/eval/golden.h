@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "formats/safetensors.h"
@@ -12,6 +13,10 @@
 namespace fovea::eval {
 
 using TensorsByName = std::map<std::string, Tensor>;
+
+// The network of a golden file that carries its weights ("weights.<name>", metadata "config"), as the parity tests use
+// it. Throws what Entry::create and AssignParameters throw.
+std::unique_ptr<models::Model> BuildGolden(const formats::SafetensorsFile& file);
 
 // The tensors named "input.<name>", by <name>; copies.
 TensorsByName GoldenInputs(const formats::SafetensorsFile& file);

@@ -287,7 +287,8 @@ const Entry& efficientnet_entry() {
                                     .paper = "Tan and Le 2019, arXiv 1905.11946",
                                     .reference = "https://github.com/huggingface/transformers/blob/v4.57.1/src/"
                                                  "transformers/models/efficientnet/modeling_efficientnet.py",
-                                    .tasks = "image classification, image features"},
+                                    .tasks = "image classification, image features",
+                                    .checkpoints = "EfficientNet-Lite0, Lite1, Lite2"},
                            .create = [](const base::Config& config) { return MakeModel(EfficientNet(Config(config))); },
                            .input_spec = nullptr,
                            .renames = kRenames};

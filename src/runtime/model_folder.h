@@ -13,7 +13,7 @@ std::string ResolveModelFolder(const std::string& name_or_path);
 // The licence that the model card (README.md) states in its front matter, "" when there is none.
 std::string CardLicence(const std::string& folder);
 
-// Size of all regular files directly in `folder`; bytes.
+// Size of all regular files in `folder` and below; bytes.
 int64_t FolderSizeBytes(const std::string& folder);
 
 }  // namespace fovea::runtime

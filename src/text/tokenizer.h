@@ -3,13 +3,15 @@
 //   const auto tokenizer = text::Tokenizer::FromFolder("model/", "clip");
 //   const text::Encoding encoding = tokenizer->Encode("a photo of a cat", {.max_length = 77});
 //
-// A tokenizer is a pipeline read from tokenizer.json: added tokens are cut out, the rest is normalised, split into words, each word
-// becomes ids by the model (WordPiece, BPE, Unigram or WordLevel), and the post-processor adds special tokens. Where a folder has only
-// vocabulary files the pipeline is the one transformers builds for the model_type. An unknown part or option is refused by its
-// name, never skipped. Immutable after loading; every method may be called from several threads at once.
+// A tokenizer is a pipeline read from tokenizer.json: added tokens are cut out, the rest is normalised, split into
+// words, each word becomes ids by the model (WordPiece, BPE, Unigram or WordLevel), and the post-processor adds special
+// tokens. Where a folder has only vocabulary files the pipeline is the one transformers builds for the model_type. An
+// unknown part or option is refused by its name, never skipped. Immutable after loading; every method may be called
+// from several threads at once.
 //
-// Text is UTF-8; invalid bytes become U+FFFD as in Python's errors="replace", one for each maximal invalid part. JSON files with
-// unpaired surrogates (\ud800) are refused as the reference does; text that held them holds U+FFFD when it gets here.
+// Text is UTF-8; invalid bytes become U+FFFD as in Python's errors="replace", one for each maximal invalid part. JSON
+// files with unpaired surrogates (\ud800) are refused as the reference does; text that held them holds U+FFFD when it
+// gets here.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +33,11 @@ struct Encoding {
 
 struct EncodeOptions {
   bool add_special_tokens = true;
-  // Tokens at most, special ones included: the longest text of a pair is cut first, at its right end, and special tokens stay.
-  // 0: no limit other than the file's.
+  // Tokens at most, special ones included: the longest text of a pair is cut first, at its right end, and special
+  // tokens stay. 0: no limit other than the file's.
   int64_t max_length = 0;
-  // Whether the truncation and padding sections of tokenizer.json count, as in the `tokenizers` package, when max_length is 0.
-  // transformers ignores them.
+  // Whether the truncation and padding sections of tokenizer.json count, as in the `tokenizers` package, when
+  // max_length is 0. transformers ignores them.
   bool use_file_limits = true;
 };
 
@@ -44,15 +46,16 @@ class Tokenizer {
   static constexpr int64_t kMaxTextBytes = 4 << 20;  // of one text
   static constexpr int64_t kMaxTokens = 4 << 20;     // ids are below this
 
-  // Reads tokenizer.json; else vocab.txt, vocab.json + merges.txt, spiece.model, sentencepiece.bpe.model or tokenizer.model together
-  // with tokenizer_config.json and special_tokens_map.json, by the rules of `model_type` (of config.json).
-  // Throws kNotFound (no such files), kCorruptData, kUnimplemented (a part or model_type we do not know), kResourceExhausted.
+  // Reads tokenizer.json; else vocab.txt, vocab.json + merges.txt, spiece.model, sentencepiece.bpe.model or
+  // tokenizer.model together with tokenizer_config.json and special_tokens_map.json, by the rules of `model_type` (of
+  // config.json). Throws kNotFound (no such files), kCorruptData, kUnimplemented (a part or model_type we do not know),
+  // kResourceExhausted.
   static std::shared_ptr<const Tokenizer> FromFolder(const std::string& folder, std::string_view model_type);
   // The same for the text of a tokenizer.json; `source` names it in errors.
   static std::shared_ptr<const Tokenizer> FromJson(std::string_view json, const std::string& source);
 
-  // Throws kResourceExhausted for a text above kMaxTextBytes, kInvalidArgument when max_length has no room for the special tokens
-  // or a character is unknown and the model has no token for that.
+  // Throws kResourceExhausted for a text above kMaxTextBytes, kInvalidArgument when max_length has no room for the
+  // special tokens or a character is unknown and the model has no token for that.
   Encoding Encode(std::string_view text, const EncodeOptions& options = {}) const;
   Encoding EncodePair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const;
 

@@ -141,9 +141,9 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   }
   std::map<std::string, Tensor> known;
   if (!recipe.is_from_scratch) {
-    const auto source = entry.create(base_config);
-    std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
-    if (entry.adapt != nullptr) entry.adapt(tensors, base_config);
+    base::Config source_config = base_config;
+    const auto tensors = runtime::ReadWeights(folder, entry, source_config);
+    const auto source = entry.create(source_config);
     runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
     known = Values(*source);
     if (has_new_classes) {

@@ -11,6 +11,8 @@
 #include "ops/norm.h"
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
+#include "runtime/text_encoder.h"
+#include "train/contrastive.h"
 
 namespace fovea::train {
 namespace {
@@ -141,6 +143,63 @@ class Distillation final : public Objective {
   std::shared_ptr<const runtime::LoadedModel> teacher_;
 };
 
+// Pictures and captions of a two-tower model, compared by its own score.
+class Pairs final : public Objective {
+ public:
+  Pairs(const Recipe& recipe, const Network& network)
+      : recipe_(recipe),
+        network_(network),
+        texts_(network.base_folder, network.config.Require<std::string>("model_type")) {}
+
+  double Accumulate(const Batch& batch, Trainable& trainable, uint64_t seed) const override {
+    return ContrastiveStep(*network_.model, batch.pixels, texts_.Prepare(*network_.model, batch.captions), trainable,
+                           {.loss = recipe_.contrastive_loss,
+                            .label_smoothing = static_cast<float>(recipe_.label_smoothing),
+                            .margin = static_cast<float>(recipe_.margin),
+                            .part = recipe_.micro_batch_size,
+                            .is_training = !recipe_.has_frozen_statistics,
+                            .seed = seed});
+  }
+
+  // Retrieval among all validation pictures and one caption of each.
+  double Validate(Loader& loader, nlohmann::ordered_json& metrics) const override {
+    std::vector<float> images, texts;
+    std::vector<int64_t> owner;
+    int64_t dim = 0;
+    const auto append = [](const Tensor& features, std::vector<float>& to) {
+      const Tensor unit = L2Normalize(features);
+      to.insert(to.end(), unit.values<float>().begin(), unit.values<float>().end());
+    };
+    Batch batch;
+    while (loader.Next(kValidationBatch, batch)) {
+      const Tensor features = network_.model->EncodeImages(batch.pixels).features;  // [B,D]
+      dim = features.dim(1);
+      append(features, images);
+      append(texts_.Features(*network_.model, batch.captions), texts);
+      for (size_t i = 0; i < batch.keys.size(); ++i) owner.push_back(static_cast<int64_t>(owner.size()));
+    }
+    Require(!owner.empty(), "[train] no validation picture has a caption");
+    const RetrievalReport report = MeasureRetrieval(images, texts, dim, owner);
+    metrics["n"] = report.images;
+    const std::pair<const char*, const RetrievalDirection*> directions[] = {{"image_to_text", &report.image_to_text},
+                                                                            {"text_to_image", &report.text_to_image}};
+    for (const auto& [name, direction] : directions) {
+      metrics[std::string(name) + "_recall_at_1"] = direction->recall_at_1;
+      metrics[std::string(name) + "_recall_at_5"] = direction->recall_at_5;
+      metrics[std::string(name) + "_recall_at_10"] = direction->recall_at_10;
+      metrics[std::string(name) + "_median_rank"] = direction->median_rank;
+    }
+    return (report.image_to_text.recall_at_1 + report.text_to_image.recall_at_1) / 2;
+  }
+
+  std::string metric() const override { return "recall_at_1"; }
+
+ private:
+  const Recipe& recipe_;
+  const Network& network_;
+  runtime::TextEncoder texts_;
+};
+
 }  // namespace
 
 Tensor RowsOf(const Tensor& x, int64_t begin, int64_t end) {
@@ -149,8 +208,12 @@ Tensor RowsOf(const Tensor& x, int64_t begin, int64_t end) {
 
 std::unique_ptr<Objective> MakeObjective(const Recipe& recipe, const Network& network) {
   if (recipe.task == Task::kContrastive) {
-    Fail(ErrorCode::kUnimplemented, "[train] task contrastive needs a model with a picture and a text tower; ",
-         recipe.model, " has none");
+    if (!network.model->CanEncodeImages() || !network.model->CanEncodeTexts() ||
+        network.model->HowItMatches() == models::Matching::kNone) {
+      Fail(ErrorCode::kUnimplemented, "[train] task contrastive needs a model with a picture and a text tower; ",
+           recipe.model, " has none");
+    }
+    return std::make_unique<Pairs>(recipe, network);
   }
   if (!network.model->CanEncodeImages())
     Fail(ErrorCode::kUnimplemented, "[train] the model ", recipe.model, " does not encode pictures");

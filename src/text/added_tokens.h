@@ -1,0 +1,67 @@
+// Added tokens: strings that are one token wherever they stand in the text, found before anything else looks at it.
+// Those that are not "normalized" are searched in the raw text, the others in the normalised text between them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/model.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+
+namespace fovea::text {
+
+struct AddedToken {
+  std::string content;
+  bool single_word = false, lstrip = false, rstrip = false, normalized = true, special = false;
+  std::string pattern;  // what is searched: the content, normalised where that is asked for
+};
+
+class AddedTokens {
+ public:
+  // Adds the list "added_tokens" in order. A token that the model knows has its id there, a new one gets the next free
+  // id, whatever the file says (as in the reference). Throws kCorruptData.
+  void Add(const nlohmann::json& list, const Model& model, const Normalizer* normalizer, const std::string& source);
+
+  // Cuts `text` (valid UTF-8) into added tokens and normalised pieces.
+  Pieces Extract(std::string_view text, const Normalizer* normalizer) const;
+
+  std::optional<int64_t> Find(std::string_view token) const;
+  const AddedToken* ById(int64_t id) const;
+  bool IsSpecial(std::string_view token) const { return special_.contains(token); }
+  int64_t CountBeyond(const Model& model) const;  // tokens that the model does not have
+
+ private:
+  // Finds the longest token that starts at the earliest place.
+  class Matcher {
+   public:
+    void Add(std::string_view pattern, int32_t id);
+    // The longest pattern at `begin`, with its end; -1 when none starts there.
+    int32_t MatchAt(std::string_view text, size_t begin, size_t& end) const;
+    bool is_empty() const { return nodes_.size() == 1; }
+
+   private:
+    struct Node {
+      std::vector<std::pair<uint8_t, uint32_t>> children;  // sorted by byte
+      int32_t id = -1;
+    };
+    std::vector<Node> nodes_ = std::vector<Node>(1);
+    std::vector<uint32_t> first_ = std::vector<uint32_t>(256, 0);  // children of the root by byte
+  };
+  // Calls `token(begin, end, id)` and `between(begin, end)` in order, covering the text.
+  template <typename OnToken, typename OnText>
+  void Scan(const Matcher& matcher, std::string_view text, OnToken&& token, OnText&& between) const;
+
+  std::map<int64_t, AddedToken> by_id_;
+  std::map<std::string, int64_t, std::less<>> ids_;
+  std::set<std::string, std::less<>> special_;
+  Matcher raw_, normalized_;
+};
+
+}  // namespace fovea::text
