@@ -107,6 +107,10 @@ std::map<std::string, Tensor> Values(models::Model& model) {
   return values;
 }
 
+std::vector<std::string> ModelClasses(const Recipe& recipe) {
+  return ClassNames(base::Config::FromFile(runtime::ResolveModelFolder(recipe.model) + "/config.json"));
+}
+
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes) {
   const std::string folder = runtime::ResolveModelFolder(recipe.model);
   base::Config base_config = runtime::ReadModelConfig(folder);
