@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".index.json";
 constexpr const char* kUsualNames[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                       "pytorch_model.bin.index.json"};
+                                       "pytorch_model.bin.index.json", "open_clip_model.safetensors"};
 constexpr std::string_view kExtensions[] = {".safetensors", ".pth", ".pt", ".bin"};
 
 // A zip archive or a pickle is a PyTorch checkpoint. A safetensors file starts with the length of its header, so its

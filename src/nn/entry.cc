@@ -24,4 +24,14 @@ Tensor Model::MatchLogits(const Tensor&, const Tensor&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not compare pictures with texts");
 }
 
+std::string Renamed(std::string name, std::span<const Rename> renames) {
+  for (const auto& [from, to] : renames) {
+    const bool is_prefix = from.starts_with('^');
+    const std::string_view sought = is_prefix ? from.substr(1) : from;
+    const size_t at = is_prefix ? (name.starts_with(sought) ? 0 : std::string::npos) : name.find(sought);
+    if (at != std::string::npos) name.replace(at, sought.size(), to);
+  }
+  return name;
+}
+
 }  // namespace fovea::models

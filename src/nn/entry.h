@@ -116,6 +116,9 @@ struct Rename {
   std::string_view from, to;
 };
 
+// `name` after all `renames`.
+std::string Renamed(std::string name, std::span<const Rename> renames);
+
 struct Entry {
   std::string_view model_type;                     // as in config.json
   std::span<const std::string_view> aliases = {};  // further model_types of the same family

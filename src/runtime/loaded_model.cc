@@ -30,16 +30,6 @@ std::string Listed(const std::vector<std::string>& names) {
   return text;
 }
 
-std::string CanonicalName(std::string name, const models::Entry& entry) {
-  for (const auto& [from, to] : entry.renames) {
-    const bool is_prefix = from.starts_with('^');
-    const std::string_view sought = is_prefix ? from.substr(1) : from;
-    const size_t at = is_prefix ? (name.starts_with(sought) ? 0 : std::string::npos) : name.find(sought);
-    if (at != std::string::npos) name.replace(at, sought.size(), to);
-  }
-  return name;
-}
-
 // Whether `name` is `pattern`, where each "*" stands for anything.
 bool IsLike(std::string_view name, std::string_view pattern) {
   const size_t star = pattern.find('*');
@@ -135,7 +125,7 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
   std::map<std::string, const NamedTensor*> by_name;
   std::vector<std::string> problems, missing, unknown;
   for (const NamedTensor& tensor : tensors) {
-    const std::string name = CanonicalName(tensor.name, entry);
+    const std::string name = models::Renamed(tensor.name, entry.renames);
     if (!by_name.emplace(name, &tensor).second) problems.push_back("two tensors for " + name);
   }
   nn::ForEachParameter(network, [&](const std::string& path, nn::Parameter& parameter) {
@@ -170,7 +160,7 @@ std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::En
 
 std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name,
                                                      const LoadOptions& options) {
-  auto model = std::shared_ptr<LoadedModel>(new LoadedModel(base::Config::FromFile(folder + "/config.json")));
+  auto model = std::shared_ptr<LoadedModel>(new LoadedModel(ReadModelConfig(folder)));
   const models::Entry& entry = FindEntry(model->config_);
   const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, model->config_);
   model->network_ = entry.create(model->config_);
@@ -212,7 +202,8 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   }
   if (network_->HowItMatches() != models::Matching::kNone) info_.capabilities.emplace_back("match");
   if (network_->CanEncodeJointly()) info_.capabilities.emplace_back("embed_jointly");
-  info_.embedding_dim = network_->FeatureSize();
+  const bool only_reads = network_->CanEncodeTexts() && !sees;
+  info_.embedding_dim = only_reads ? texts_->FeatureSize(*network_) : network_->FeatureSize();
 }
 
 Tensor LoadedModel::Prepare(std::span<const Image> images) const {
@@ -284,7 +275,8 @@ void LoadedModel::Save(const std::string& folder, DType dtype) const {
     tensors.push_back({path, is_counter ? parameter.value() : parameter.value().To(is_matrix ? dtype : DType::kF32)});
   });
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
-  for (const char* name : {"config.json", "preprocessor_config.json", "processor_config.json", "README.md"})
+  for (const char* name :
+       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md"})
     CopyIfThere(info_.path, folder, name);
 }
 

@@ -15,9 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kOpenClipConfig = "open_clip_config.json";
+
 bool IsModelFolder(const fs::path& folder) {
   std::error_code ignored;
-  return fs::is_regular_file(folder / "config.json", ignored);
+  return fs::is_regular_file(folder / "config.json", ignored) || fs::is_regular_file(folder / kOpenClipConfig, ignored);
 }
 
 std::string Environment(const char* name) {
@@ -64,7 +66,7 @@ void AddListing(const std::string& name, const std::string& folder, std::vector<
   if (is_known) return;
   std::string model_type, licence = runtime::CardLicence(folder);
   try {
-    model_type = base::Config::FromFile(folder + "/config.json").Get<std::string>("model_type", "");
+    model_type = runtime::ReadModelConfig(folder).Get<std::string>("model_type", "");
   } catch (const Error&) {
     model_type = "unreadable";
   }
@@ -99,6 +101,15 @@ std::vector<ModelListing> ListModels() {
 }
 
 namespace runtime {
+
+base::Config ReadModelConfig(const std::string& folder) {
+  std::error_code ignored;
+  const std::string open_clip = (fs::path(folder) / kOpenClipConfig).string();
+  if (fs::is_regular_file(fs::path(folder) / "config.json", ignored) || !fs::is_regular_file(open_clip, ignored))
+    return base::Config::FromFile(folder + "/config.json");
+  const base::Config config = base::Config::FromFile(open_clip);
+  return config.MergedOver(base::Config::Parse(R"({"model_type": "open_clip"})", open_clip));
+}
 
 std::string ResolveModelFolder(const std::string& name_or_path) {
   Require(!name_or_path.empty(), "[model] expected a name or a folder, got \"\"");

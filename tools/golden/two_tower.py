@@ -51,3 +51,8 @@ def with_gradient_names(make, rename):
             return found
 
     return Renamed
+
+
+def bert_stages(text) -> dict:
+    """Of a BERT as the text tower."""
+    return {text.embeddings: "text.embeddings", **{layer: f"text.layers.{i}" for i, layer in enumerate(text.encoder.layer)}}
