@@ -60,7 +60,7 @@ void SiglipPoolingHead::Visit(nn::Visitor& v) {
 
 Tensor SiglipPoolingHead::operator()(const Tensor& patches, const Tensor& mask) const {
   const auto [B, P, D] = patches.Dims<3>("pooling head");
-  const auto project = [&](const Tensor& x, int64_t begin, int64_t end) {
+  const auto project = [&, D = D](const Tensor& x, int64_t begin, int64_t end) {
     return fovea::Linear(x, Slice(in_proj_weight, 0, begin * D, end * D), Slice(in_proj_bias, 0, begin * D, end * D));
   };
   const Tensor query = Permute(Reshape(project(probe, 0, 1), {1, 1, heads, -1}), {0, 2, 1, 3});          // [1,H,1,E]
