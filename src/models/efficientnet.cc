@@ -3,8 +3,7 @@
 // Paper: Tan and Le 2019, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, arXiv 1905.11946.
 // Reference:
 // https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/efficientnet/modeling_efficientnet.py
-// Lite: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite (ReLU6, no squeeze-excite, stem
-// and head unscaled).
+// Lite: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite (ReLU6, no squeeze-excite).
 //
 // Legend: B batch, Y X picture, P Q grid after the strides so far, C channels, D features, V classes.
 #include <algorithm>
@@ -291,7 +290,7 @@ const Entry& efficientnet_entry() {
                            .input_spec =
                                [](const base::Config& c) {
                                  Require(!Config(c).fix_head_stem,
-                                         "[efficientnet] Lite needs a preprocessor_config.json");
+                                         "[efficientnet] Lite needs preprocessor_config.json");
                                  return media::PreprocessSpec::OfModel(c);
                                },
                            .renames = kRenames};

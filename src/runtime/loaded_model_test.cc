@@ -144,7 +144,7 @@ TEST_F(ModelFolder, PreparationFollowsTheFilesThereAre) {
   const auto lite =
       formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_lite.safetensors"));
   base::WriteTextFileAtomically(folder_.File("config.json"), lite.metadata().at("config"));
-  EXPECT_NE(ErrorOf(folder_.path()).find("Lite needs a preprocessor_config.json"), std::string::npos);
+  EXPECT_NE(ErrorOf(folder_.path()).find("Lite needs preprocessor_config.json"), std::string::npos);
 }
 
 TEST_F(ModelFolder, ShardsAnswerAsTheWholeFileDoes) {

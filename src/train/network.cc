@@ -130,8 +130,8 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
     network.preprocess_text = base::ReadTextFile(preprocess_path);
     if (recipe.image_size > 0)
       network.preprocess_text = WithImageSize(network.preprocess_text, preprocess_path, recipe.image_size);
-    network.preprocess =
-        media::PreprocessSpec::FromConfig(base::Config::Parse(network.preprocess_text, preprocess_path));
+    network.preprocess = media::PreprocessSpec::FromConfig(
+        base::Config::Parse(network.preprocess_text, preprocess_path), entry.model_type);
   } else {
     Require(entry.input_spec != nullptr && recipe.image_size == 0, "[train] ", base::PrintableUtf8(folder),
             " has no preprocessor_config.json, so data.image_size cannot be changed");
