@@ -17,12 +17,18 @@ namespace {
 class ModelFolder : public ::testing::Test {
  protected:
   ModelFolder() {
-    const auto golden =
-        formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_b0.safetensors"));
-    base::WriteTextFileAtomically(folder_.File("config.json"), golden.metadata().at("config"));
+    Write("efficientnet_b0");
     base::WriteTextFileAtomically(folder_.File("preprocessor_config.json"),
                                   R"({"do_resize": true, "size": {"height": 48, "width": 64}, "resample": 2,
       "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
+  }
+
+  // Makes it the folder of another network, of the golden file with this name.
+  void Write(const std::string& name) {
+    const auto golden =
+        formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + name + ".safetensors"));
+    base::WriteTextFileAtomically(folder_.File("config.json"), golden.metadata().at("config"));
+    weights_.clear();
     for (const auto& info : golden.tensors()) {
       if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), golden.Get(info.name)});
     }
@@ -167,6 +173,21 @@ TEST_F(ModelFolder, ShardsAnswerAsTheWholeFileDoes) {
   EXPECT_EQ(Model::Load(folder_.path()).EmbedImages(std::span(&image, 1))[0], expected);
   std::filesystem::remove(folder_.File("part1.safetensors"));
   EXPECT_NE(ErrorOf(folder_.path()).find("part1.safetensors"), std::string::npos);
+}
+
+TEST_F(ModelFolder, AModelThatSeesNoPicturesSaysSo) {
+  const Image image = Gradient(20, 20, 1);
+  for (const std::string name : {"bert_model", "lxmert_plain", "visual_bert_answering"}) {
+    Write(name);
+    const Model model = Model::Load(folder_.path());
+    try {
+      model.EmbedImages(std::span(&image, 1));
+      ADD_FAILURE() << name << " embeds pictures";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnimplemented);
+      EXPECT_NE(error.message().find("encodes no pictures"), std::string::npos) << error.message();
+    }
+  }
 }
 
 TEST_F(ModelFolder, NamesAreFoundOnTheSearchPath) {
