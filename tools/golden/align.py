@@ -53,7 +53,7 @@ def vision_golden(make, variant, about, image_size, seed, **keys):
 
 def goldens(make):
     yield whole_golden(make, "base", "swish, padded texts", text=tower(16, 2, 32, vocab_size=60, max_position_embeddings=16),
-                       vision=vision_keys(), image_size=(32, 32), projection_dim=16, lengths=[9, 4, 6], seed=71)
+                       vision=vision_keys(), image_size=(24, 24), projection_dim=16, lengths=[9, 4, 6], seed=71)
     yield whole_golden(make, "odd", "oblong odd pictures, an evenly padded stride, gelu pictures, relu texts",
                        text=tower(12, 3, 20, layers=1, vocab_size=40, max_position_embeddings=9, type_vocab_size=1, hidden_act="relu"),
                        vision=vision_keys(hidden_act="gelu", depthwise_padding=[1], kernel_sizes=[5, 3, 3], strides=[2, 2, 1],
