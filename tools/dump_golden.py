@@ -217,18 +217,22 @@ class Golden:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("model_type", choices=MODEL_TYPES)
+    parser.add_argument("model_type", nargs="*", help=f"of {', '.join(MODEL_TYPES)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "tests/golden/models")
     parser.add_argument("--only", metavar="VARIANT", help="write just this variant")
     arguments = parser.parse_args()
+    unknown = [name for name in arguments.model_type if name not in MODEL_TYPES]
+    if unknown:
+        parser.error(f"no golden/{unknown[0]}.py; there are {', '.join(MODEL_TYPES)}")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for golden in importlib.import_module(f"golden.{arguments.model_type}").goldens(Golden):
-        if arguments.only in (None, golden.variant):
-            path = golden.write(arguments.out)
-            with safetensors.safe_open(path, "np") as file:
-                print(f"{path}: {path.stat().st_size} bytes, {len(file.keys())} tensors; {golden.about}")
+    for model_type in arguments.model_type or MODEL_TYPES:
+        for golden in importlib.import_module(f"golden.{model_type}").goldens(Golden):
+            if arguments.only in (None, golden.variant):
+                path = golden.write(arguments.out)
+                with safetensors.safe_open(path, "np") as file:
+                    print(f"{path}: {path.stat().st_size} bytes, {len(file.keys())} tensors; {golden.about}")
     return 0
 
 

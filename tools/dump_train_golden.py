@@ -15,6 +15,7 @@ import pathlib
 import numpy as np
 import safetensors.torch
 import torch
+import transformers
 from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
 from golden.store import save
@@ -103,11 +104,51 @@ def efficientnet():
          {"generator": f"torch {torch.__version__.split('+')[0]}", "learning_rate": "2e-3", "weight_decay": "0.05", "model": path.name})
 
 
+def ten_steps(name, model, loss_of):
+    """Ten AdamW steps in eval mode (no dropout) from the weights of tests/golden/models/<name>.safetensors."""
+    path = ROOT / f"tests/golden/models/{name}.safetensors"
+    stored = safetensors.torch.load_file(path)
+    weights = {k[8:]: v for k, v in stored.items() if k.startswith("weights.")}
+    model.load_state_dict(weights, strict=False)
+    own = dict(model.double().eval().named_parameters())
+    missing = [k for k in own if k not in weights]
+    assert not missing, missing
+    inputs = {k: v.double() if v.is_floating_point() else v for k, v in stored.items() if k.startswith("input.")}
+    optimizer = torch.optim.AdamW(groups(model, 0.05), 2e-3, (0.9, 0.98), 1e-6)
+    losses = []
+    for _ in range(STEPS):
+        loss = loss_of(model, inputs)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    print(name, losses)
+    tensors = {f"after.{k}": np.array(v.detach().numpy(), dtype=np.float32, order="C") for k, v in own.items()}
+    tensors["losses"] = np.array(losses, dtype=np.float32)
+    save(OUT / f"{name}.safetensors", tensors,
+         {"generator": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}", "model": path.name})
+
+
+def config_of(name):
+    with safetensors.safe_open(ROOT / f"tests/golden/models/{name}.safetensors", "pt") as file:
+        return json.loads(file.metadata()["config"])
+
+
+def transformers_models():
+    config = config_of("clip_openai")
+    clip = transformers.CLIPModel(transformers.CLIPConfig(**{k: v for k, v in config.items() if k not in ("architectures", "model_type")}))
+    ten_steps("clip_openai", clip, lambda m, i: m(i["input.ids"], i["input.pixels"].permute(0, 3, 1, 2), i["input.mask"], return_loss=True).loss)
+    config = config_of("bert_classifier")
+    bert = transformers.BertForSequenceClassification(transformers.BertConfig(**{k: v for k, v in config.items() if k not in ("architectures", "model_type")}))
+    ten_steps("bert_classifier", bert, lambda m, i: torch.nn.functional.cross_entropy(m(i["input.ids"], i["input.mask"]).logits, i["input.targets"]))
+
+
 def main():
     torch.set_num_threads(1)
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "optimizers.json").write_text(json.dumps(optimizers(), separators=(",", ":")) + "\n")
     efficientnet()
+    transformers_models()
 
 
 if __name__ == "__main__":

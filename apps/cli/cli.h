@@ -40,8 +40,11 @@ struct Arguments {
   std::string text_file;
   std::string database;
   std::vector<std::string> words;
-  std::string image;                // to search by
-  std::string task;                 // to evaluate
+  std::string image;                  // to search by
+  std::string task;                   // to evaluate
+  std::string recipe;                 // of a training run
+  std::vector<std::string> settings;  // key=value, on top of the recipe
+  bool resume = false;
   std::vector<std::string> shards;  // labelled data
   std::string shell;                // to complete for
   std::string repo;                 // OWNER/NAME on a hub
@@ -81,6 +84,7 @@ Exit Classify(const Arguments& arguments, Console& console);
 Exit Embed(const Arguments& arguments, Console& console);
 Exit Index(const Arguments& arguments, Console& console);
 Exit Search(const Arguments& arguments, Console& console);
+Exit Train(const Arguments& arguments, Console& console);
 Exit Eval(const Arguments& arguments, Console& console);
 Exit Verify(const Arguments& arguments, Console& console);
 Exit Info(const Arguments& arguments, Console& console);

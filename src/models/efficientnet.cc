@@ -99,7 +99,12 @@ const Entry& efficientnet_entry() {
                                     .tasks = "image classification, image features",
                                     .checkpoints = "EfficientNet-Lite0, Lite1, Lite2"},
                            .create = [](const base::Config& config) { return MakeModel(EfficientNet(Config(config))); },
-                           .input_spec = nullptr,
+                           .input_spec =
+                               [](const base::Config& c) {
+                                 Require(!Config(c).fix_head_stem,
+                                         "[efficientnet] Lite needs a preprocessor_config.json");
+                                 return media::PreprocessSpec::OfModel(c);
+                               },
                            .renames = kRenames};
   return entry;
 }

@@ -233,14 +233,14 @@ struct Lxmert {
 
   JointOutputs EncodeJointly(const JointInputs& inputs) const {
     const auto [B, R, F] = inputs.regions.Dims<3>("lxmert");
-    Require(F == config.visual_feat_dim, "[lxmert] expected regions of ", config.visual_feat_dim, " features, got ", F);
+    Require(R >= 1 && F == config.visual_feat_dim, "[lxmert] expected one or more regions of ", config.visual_feat_dim,
+            " features, got ", inputs.regions.shape());
     const Shape boxes{B, R, config.visual_pos_dim};
     Require(inputs.boxes.defined() && inputs.boxes.shape() == boxes, "[lxmert] expected boxes of shape ", boxes,
             ", got ", inputs.boxes.defined() ? inputs.boxes.shape().ToString() : "none");
     const auto [N, T] = inputs.text.ids.Dims<2>("lxmert");
-    Require(N == B, "[lxmert] expected ", B, " texts for ", B, " pictures, got ", N);
+    Require(N == B, "[lxmert] expected ", B, " texts, got ", N);
     const AttentionOptions to_text{.key_mask = inputs.text.mask}, to_regions{.key_mask = inputs.region_mask};
-
     Tensor text = text_trunk.Encode(EmbedText(inputs.text), inputs.text.mask);                         // [B,T,D]
     Tensor regions = nn::Stage("region_embeddings", region_embeddings(inputs.regions, inputs.boxes));  // [B,R,D]
     for (int64_t i = 0; i < config.r_layers; ++i)

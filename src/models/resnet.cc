@@ -35,15 +35,15 @@ struct Config {
     c.Read("num_channels", num_channels, 1, 64);
     c.Read("embedding_size", embedding_size, 1, 65536);
     c.Read("hidden_sizes", hidden_sizes, 1, 65536);
-    c.Read("depths", depths, 1, 1000);
+    c.Read("depths", depths, 1, 500);
     c.Read("layer_type", layer_type);
     c.Read("hidden_act", hidden_act);
     c.Read("downsample_in_first_stage", downsample_in_first_stage);
     c.Read("downsample_in_bottleneck", downsample_in_bottleneck);
     act = ActFromName(hidden_act, "resnet");
     const size_t stages = hidden_sizes.size();
-    Require(stages >= 1 && stages <= 64 && depths.size() == stages,
-            "[resnet] expected hidden_sizes and depths of 1 to 64 stages, got ", stages, " and ", depths.size());
+    Require(stages >= 1 && stages <= 16 && depths.size() == stages,
+            "[resnet] expected hidden_sizes and depths of 1 to 16 stages, got ", stages, " and ", depths.size());
     Require(layer_type == "basic" || layer_type == "bottleneck",
             "[resnet] expected layer_type basic or bottleneck, got \"", base::PrintableUtf8(layer_type), "\"");
     for (const int64_t size : hidden_sizes)
@@ -190,10 +190,7 @@ const Entry& resnet_entry() {
                             "modeling_resnet.py",
                .tasks = "image classification, image features"},
       .create = [](const base::Config& config) { return MakeModel(ResNet(Config(config))); },
-      .input_spec =
-          [](const base::Config&) {
-            return media::PreprocessSpec{.size = {.height = 384, .width = 384}, .resample = media::Filter::kBicubic};
-          },
+      .input_spec = media::PreprocessSpec::OfModel,
       .renames = kRenames};
   return entry;
 }

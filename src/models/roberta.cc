@@ -5,7 +5,7 @@
 // https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/roberta/modeling_roberta.py
 //
 // architectures[0] of config.json says which network it is: RobertaModel (the default), RobertaForMaskedLM or
-// RobertaForSequenceClassification. A RobertaModel whose checkpoint has no pooler says "add_pooling_layer": false.
+// RobertaForSequenceClassification. A checkpoint of a RobertaModel may lack the pooler.
 // XLM-RoBERTa (xlm_roberta.cc) is this network under another name.
 #include "nn/roberta.h"
 
@@ -23,7 +23,8 @@ const Entry& roberta_entry() {
       .input_spec = nullptr,
       .renames = nn::Roberta::kRenames,
       .unused = nn::Roberta::kUnused,
-      .adapt = nn::Roberta::Adapt};
+      .adapt = nn::Roberta::Adapt,
+      .amend = nn::PoolerAsInWeights};
   return entry;
 }
 

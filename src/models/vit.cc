@@ -164,8 +164,9 @@ const Entry& vit_entry() {
       .input_spec =
           [](const base::Config& config) {
             const Config c(config);
-            return media::PreprocessSpec{.size = {.height = c.image_size[0], .width = c.image_size[1]},
-                                         .resample = media::Filter::kBilinear};
+            media::PreprocessSpec spec = media::PreprocessSpec::OfModel(config);
+            spec.size = {.height = c.image_size[0], .width = c.image_size[1]};
+            return spec;
           },
       .renames = kRenames,
       .unused = kUnused,

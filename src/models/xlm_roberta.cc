@@ -21,7 +21,8 @@ const Entry& xlm_roberta_entry() {
       .input_spec = nullptr,
       .renames = nn::Roberta::kRenames,
       .unused = nn::Roberta::kUnused,
-      .adapt = nn::Roberta::Adapt};
+      .adapt = nn::Roberta::Adapt,
+      .amend = nn::PoolerAsInWeights};
   return entry;
 }
 

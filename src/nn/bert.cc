@@ -170,6 +170,12 @@ void AdaptMaskedWordHead(std::vector<NamedTensor>& tensors, const MaskedWordName
 
 // ---- helpers
 
+base::Config PoolerAsInWeights(const base::Config& config, std::span<const NamedTensor> tensors) {
+  const auto is_pooler = [](const NamedTensor& tensor) { return tensor.name.ends_with("pooler.dense.weight"); };
+  if (std::ranges::any_of(tensors, is_pooler)) return config;
+  return base::Config::Parse(R"({"add_pooling_layer": false})", config.source()).MergedOver(config);
+}
+
 Tensor LookUp(const Embedding& table, const Tensor& ids, int64_t padding) {
   const Tensor rows = table(ids);  // [...,D]
   if (padding < 0 || Tape::Active() == nullptr) return rows;

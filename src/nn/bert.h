@@ -9,6 +9,7 @@
 // Legend: B texts, T tokens, D model, V vocabulary.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,8 +30,7 @@ struct BertOptions {
   int64_t pad_token_id = 0;  // its vector is not trained; -1: there is none
   double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, layer_norm_eps = 1e-12;
   Act hidden_act = Act::kGelu;
-  // Not in the configuration of the reference, where the caller decides; read from config.json all the same, for
-  // checkpoints that lack a pooler which their architecture has.
+  // Not in the configuration of the reference, where the caller decides; PoolerAsInWeights sets it here.
   bool add_pooling_layer = true;
 
   // Set by the model file.
@@ -122,6 +122,9 @@ struct MaskedWordNames {
   std::string_view decoder, bias, words;
 };
 void AdaptMaskedWordHead(std::vector<NamedTensor>& tensors, const MaskedWordNames& names, bool is_tied);
+
+// Entry::amend of models whose checkpoints may lack the pooler: add_pooling_layer as the weights show it.
+base::Config PoolerAsInWeights(const base::Config& config, std::span<const NamedTensor> tensors);
 
 // Looks up `ids` i64 [...] -> [...,D]; the row `padding` of the table gets no gradient (-1: every row does).
 Tensor LookUp(const Embedding& table, const Tensor& ids, int64_t padding);

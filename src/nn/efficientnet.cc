@@ -21,7 +21,7 @@ EfficientNetConfig::EfficientNetConfig(const base::Config& c, std::string_view w
   c.Read("depth_divisor", depth_divisor, 1, 65536);
   c.Read("hidden_dim", hidden_dim, 1, 1e6);
   c.Read("width_coefficient", width_coefficient, 0.01, 16);
-  c.Read("depth_coefficient", depth_coefficient, 0.01, 16);
+  c.Read("depth_coefficient", depth_coefficient, 0.01, 8);
   c.Read("squeeze_expansion_ratio", squeeze_expansion_ratio, 0, 1);
   c.Read("batch_norm_eps", batch_norm_eps, 1e-12, 1);
   c.Read("batch_norm_momentum", batch_norm_momentum, 0, 1);
@@ -30,7 +30,7 @@ EfficientNetConfig::EfficientNetConfig(const base::Config& c, std::string_view w
   c.Read("out_channels", out_channels, 1, 65536);
   c.Read("kernel_sizes", kernel_sizes, 1, 31);
   c.Read("strides", strides, 1, 2);
-  c.Read("num_block_repeats", num_block_repeats, 1, 100);
+  c.Read("num_block_repeats", num_block_repeats, 1, 16);
   c.Read("expand_ratios", expand_ratios, 1, 64);
   c.Read("depthwise_padding", depthwise_padding, 0, 1e6);
   c.Read("hidden_act", hidden_act);

@@ -202,7 +202,8 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   }
   if (network_->HowItMatches() != models::Matching::kNone) info_.capabilities.emplace_back("match");
   if (network_->CanEncodeJointly()) info_.capabilities.emplace_back("embed_jointly");
-  info_.embedding_dim = network_->FeatureSize();
+  const bool only_reads = network_->CanEncodeTexts() && !sees;
+  info_.embedding_dim = only_reads ? texts_->FeatureSize(*network_) : network_->FeatureSize();
 }
 
 Tensor LoadedModel::Prepare(std::span<const Image> images) const {

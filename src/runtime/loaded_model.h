@@ -24,7 +24,8 @@ struct LoadOptions {
 
 class LoadedModel {
  public:
-  // Reads `folder` (config.json, preprocessor_config.json or processor_config.json, weights). `name`: what the user called it.
+  // Reads `folder` (config.json, preprocessor_config.json or processor_config.json, weights). `name`: what the user
+  // called it.
   static std::shared_ptr<const LoadedModel> Load(const std::string& folder, const std::string& name,
                                                  const LoadOptions& options = {});
 

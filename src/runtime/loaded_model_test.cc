@@ -151,6 +151,51 @@ TEST(OpenClipFolder, LoadsAndGivesTheFeaturesOfTheReference) {
   testing::ExpectClose(again->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "saved");
 }
 
+TEST_F(ModelFolder, PreparationFollowsTheFilesThereAre) {
+  const std::string fixed = Model::Load(folder_.path()).info().input;
+  // A processor_config.json counts only when it holds the image processor, and then first.
+  base::WriteTextFileAtomically(folder_.File("processor_config.json"), R"({"processor_class": "CLIPProcessor"})");
+  EXPECT_EQ(Model::Load(folder_.path()).info().input, fixed);
+  base::WriteTextFileAtomically(folder_.File("processor_config.json"),
+                                R"({"image_processor": {"image_processor_type": "CLIPImageProcessor"}})");
+  const Model nested = Model::Load(folder_.path());
+  EXPECT_NE(nested.info().input.find("short side to 224"), std::string::npos) << nested.info().input;
+  const testing::TemporaryFolder copy;
+  nested.Save(copy.File("saved"), "f32");
+  EXPECT_EQ(Model::Load(copy.File("saved")).info().input, nested.info().input);
+  // Without either: what transformers' EfficientNetImageProcessor does by default.
+  std::filesystem::remove(folder_.File("processor_config.json"));
+  std::filesystem::remove(folder_.File("preprocessor_config.json"));
+  EXPECT_NE(Model::Load(folder_.path()).info().input.find("resize to 346x346 bicubic"), std::string::npos);
+  EXPECT_NE(Model::Load(folder_.path()).info().input.find("std again"), std::string::npos);
+  const auto lite =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_lite.safetensors"));
+  base::WriteTextFileAtomically(folder_.File("config.json"), lite.metadata().at("config"));
+  EXPECT_NE(ErrorOf(folder_.path()).find("Lite needs a preprocessor_config.json"), std::string::npos);
+}
+
+TEST_F(ModelFolder, ShardsAnswerAsTheWholeFileDoes) {
+  std::vector<formats::NamedTensor> whole, parts[2];
+  std::string map;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const bool is_matrix = weights_[i].tensor.shape().rank() >= 2;
+    const DType dtype = !is_matrix ? weights_[i].tensor.dtype() : i % 2 == 0 ? DType::kF16 : DType::kBF16;
+    whole.push_back({weights_[i].name, weights_[i].tensor.To(dtype)});
+    parts[i % 2].push_back(whole.back());
+    map += base::StrCat(map.empty() ? "" : ", ", "\"", whole.back().name, "\": \"part", i % 2, ".safetensors\"");
+  }
+  formats::WriteSafetensors(folder_.File("model.safetensors"), whole);
+  const Image image = Gradient(64, 48, 5);
+  const auto expected = Model::Load(folder_.path()).EmbedImages(std::span(&image, 1))[0];
+  std::filesystem::remove(folder_.File("model.safetensors"));
+  for (int k = 0; k < 2; ++k)
+    formats::WriteSafetensors(folder_.File(base::StrCat("part", k, ".safetensors")), parts[k]);
+  base::WriteTextFileAtomically(folder_.File("model.safetensors.index.json"), "{\"weight_map\": {" + map + "}}");
+  EXPECT_EQ(Model::Load(folder_.path()).EmbedImages(std::span(&image, 1))[0], expected);
+  std::filesystem::remove(folder_.File("part1.safetensors"));
+  EXPECT_NE(ErrorOf(folder_.path()).find("part1.safetensors"), std::string::npos);
+}
+
 TEST_F(ModelFolder, NamesAreFoundOnTheSearchPath) {
   const testing::TemporaryFolder models;
   std::filesystem::copy(folder_.path(), models.File("tiny-one"), std::filesystem::copy_options::recursive);

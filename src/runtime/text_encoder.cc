@@ -3,42 +3,32 @@
 #include <algorithm>
 
 #include "ops/shape.h"
+#include "text/unicode.h"
 
 namespace fovea::runtime {
 namespace {
 
 constexpr size_t kBatch = 32;
 
-// The most tokens a text may have, 0 for no limit: what the network takes, and what the tokenizer was made for.
-int64_t TokenLimit(const models::TextSpec& spec, const text::Tokenizer& tokenizer) {
-  const int64_t stated = tokenizer.model_max_length().value_or(0);
+// The most tokens a text may have, 0 for no limit: what the network takes, and what the sentence encoder or else the
+// tokenizer was made for.
+int64_t TokenLimit(const models::TextSpec& spec, const SentencePooling& pooling, const text::Tokenizer& tokenizer) {
+  const int64_t stated = pooling.max_tokens() > 0 ? pooling.max_tokens() : tokenizer.model_max_length().value_or(0);
   if (spec.max_tokens <= 0 || stated <= 0) return std::max(spec.max_tokens, stated);
   return std::min(spec.max_tokens, stated);
 }
 
-// The mean of the tokens that exist. [B,T,D], bool [B,T] -> [B,D]
-Tensor MeanOfTokens(const Tensor& tokens, const Tensor& mask) {
-  const auto [B, T, D] = tokens.Dims<3>("tokens");
-  const Tensor dense = tokens.To(DType::kF32).Contiguous();
-  Tensor mean = Tensor::Zeros({B, D});
-  for (int64_t b = 0; b < B; ++b) {
-    float* sum = mean.mutable_data<float>() + b * D;
-    int64_t count = 0;
-    for (int64_t t = 0; t < T; ++t) {
-      if (mask.defined() && !mask.data<bool>()[b * T + t]) continue;
-      ++count;
-      const float* token = dense.data<float>() + (b * T + t) * D;
-      for (int64_t d = 0; d < D; ++d) sum[d] += token[d];
-    }
-    for (int64_t d = 0; d < D; ++d) sum[d] /= static_cast<float>(std::max<int64_t>(count, 1));
-  }
-  return mean;
+std::string Lower(std::string_view text) {
+  const std::string valid = text::ReplaceInvalidUtf8(text);
+  std::string lower;
+  for (size_t at = 0; at < valid.size();) text::AppendLower(lower, text::NextCodePoint(valid, at));
+  return lower;
 }
 
 }  // namespace
 
 TextEncoder::TextEncoder(std::string folder, std::string model_type)
-    : folder_(std::move(folder)), model_type_(std::move(model_type)) {}
+    : folder_(std::move(folder)), model_type_(std::move(model_type)), pooling_(SentencePooling::FromFolder(folder_)) {}
 
 const text::Tokenizer& TextEncoder::tokenizer() const {
   std::call_once(once_, [&] { tokenizer_ = text::Tokenizer::FromFolder(folder_, model_type_); });
@@ -48,11 +38,12 @@ const text::Tokenizer& TextEncoder::tokenizer() const {
 models::TextInputs TextEncoder::Prepare(const models::Model& network, std::span<const std::string> texts) const {
   Require(!texts.empty(), "[model] expected at least one text");
   const models::TextSpec spec = network.Texts();
-  const text::EncodeOptions options{.max_length = TokenLimit(spec, tokenizer()), .use_file_limits = false};
+  const text::EncodeOptions options{.max_length = TokenLimit(spec, pooling_, tokenizer()), .use_file_limits = false};
   std::vector<text::Encoding> encodings;
   size_t longest = spec.pads_to_max ? static_cast<size_t>(std::max<int64_t>(spec.max_tokens, 0)) : 1;
   for (const std::string& text : texts) {
-    encodings.push_back(tokenizer().Encode(text, options));
+    const std::string prompted = pooling_.prompt() + text;
+    encodings.push_back(tokenizer().Encode(pooling_.lowercases() ? Lower(prompted) : prompted, options));
     longest = std::max(longest, encodings.back().ids.size());
   }
   const auto B = static_cast<int64_t>(texts.size()), T = static_cast<int64_t>(longest);
@@ -73,10 +64,9 @@ Tensor TextEncoder::Features(const models::Model& network, std::span<const std::
   std::vector<Tensor> parts;
   for (size_t begin = 0; begin < texts.size(); begin += kBatch) {
     const models::TextInputs inputs = Prepare(network, texts.subspan(begin, std::min(kBatch, texts.size() - begin)));
-    const models::TextOutputs outputs = network.EncodeTexts(inputs);
-    parts.push_back(outputs.features.defined() ? outputs.features : MeanOfTokens(outputs.tokens, inputs.mask));
+    parts.push_back(pooling_.PoolSentences(network.EncodeTexts(inputs), inputs.mask));  // [B,E]
   }
-  return Concat(parts, 0);  // [N,D]
+  return Concat(parts, 0);  // [N,E]
 }
 
 }  // namespace fovea::runtime

@@ -234,8 +234,13 @@ std::unique_ptr<const Normalizer> MakeNormalizer(const nlohmann::json& json, con
   if (type == "Replace")
     return std::make_unique<Replace>(PatternFromJson(fields.At("pattern"), source), fields.String("content"));
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();
-  if (type == "Precompiled")
+  if (type == "Precompiled") {
+    if (fields.Has("charsmap") && fields.At("charsmap").is_binary()) {  // from a SentencePiece model, not from JSON
+      const auto& bytes = fields.At("charsmap").get_binary();
+      return MakePrecompiled(std::string(bytes.begin(), bytes.end()), source);
+    }
     return MakePrecompiled(DecodeBase64(fields.String("precompiled_charsmap"), fields.where()), source);
+  }
   if (type == "Sequence") {
     std::vector<std::unique_ptr<const Normalizer>> parts;
     for (const auto& part : fields.List("normalizers")) parts.push_back(MakeNormalizer(part, source));

@@ -37,6 +37,15 @@ const tables::Mapping* Find(std::span<const tables::Mapping> mappings, char32_t 
 
 int CombiningClass(char32_t c) { return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class; }
 
+// A character that utf8proc's graphemes treat as the reference's treat `c`.
+utf8proc_int32_t ForGraphemes(char32_t c) {
+  if (c < 0x800) return static_cast<utf8proc_int32_t>(c);
+  if (Contains(tables::kJoinsPrevious, c)) return 0x301;
+  if (c == 0x113D1) return 0x600;  // goes before the next character since Unicode 16
+  if (c == 0x11A3A) return 'a';    // no longer does
+  return static_cast<utf8proc_int32_t>(c);
+}
+
 // Decomposes, orders and composes text without opaque characters, and appends the result.
 void NormalizePart(const std::vector<utf8proc_int32_t>& part, NormalForm form, std::string& out) {
   const bool is_compat = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
@@ -199,10 +208,10 @@ std::string Normalize(std::string_view text, NormalForm form) {
 size_t GraphemeEnd(std::string_view text, size_t begin) {
   size_t at = begin;
   utf8proc_int32_t state = 0;
-  auto last = static_cast<utf8proc_int32_t>(NextCodePoint(text, at));
+  utf8proc_int32_t last = ForGraphemes(NextCodePoint(text, at));
   while (at < text.size()) {
     size_t next = at;
-    const auto c = static_cast<utf8proc_int32_t>(NextCodePoint(text, next));
+    const utf8proc_int32_t c = ForGraphemes(NextCodePoint(text, next));
     if (utf8proc_grapheme_break_stateful(last, c, &state)) break;
     last = c;
     at = next;

@@ -19,7 +19,7 @@ struct Mapping {
   char32_t first, last, to;
 };
 extern const std::span<const Range> kWhitespace, kOther, kPunctuation, kNonspacingMark, kCombiningMark, kNumeric, kWord,
-    kOpaqueCanonical, kOpaqueCompat;
+    kJoinsPrevious, kOpaqueCanonical, kOpaqueCompat;
 extern const std::span<const Mapping> kLower, kStandIn;
 }  // namespace tables
 

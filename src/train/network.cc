@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "formats/checkpoint.h"
 #include "formats/safetensors.h"
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
@@ -39,6 +38,12 @@ base::Config WithClasses(const base::Config& config, const std::vector<std::stri
   edited["id2label"] = by_id;
   edited["label2id"] = by_label;
   edited["num_labels"] = classes.size();
+  // An encoder without classes becomes a classifier as transformers names it: "ViTModel", "ViTForImageClassification".
+  auto architectures = config.Get<std::vector<std::string>>("architectures", {});
+  if (!architectures.empty() && architectures[0].ends_with("Model")) {
+    architectures[0].replace(architectures[0].size() - 5, 5, "ForImageClassification");
+    edited["architectures"] = architectures;
+  }
   return base::Config::Parse(edited.dump(), config.source());
 }
 
@@ -102,10 +107,16 @@ std::map<std::string, Tensor> Values(models::Model& model) {
   return values;
 }
 
+std::vector<std::string> ModelClasses(const Recipe& recipe) {
+  return ClassNames(base::Config::FromFile(runtime::ResolveModelFolder(recipe.model) + "/config.json"));
+}
+
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes) {
   const std::string folder = runtime::ResolveModelFolder(recipe.model);
-  const base::Config base_config = runtime::ReadModelConfig(folder);
+  base::Config base_config = runtime::ReadModelConfig(folder);
   const models::Entry& entry = runtime::FindEntry(base_config);
+  std::vector<NamedTensor> tensors;
+  if (!recipe.is_from_scratch) tensors = runtime::ReadWeights(folder, entry, base_config);
   const std::vector<std::string> base_classes = ClassNames(base_config);
   const bool has_new_classes = !classes.empty() && classes != base_classes;
   Network network{.model = nullptr,
@@ -137,9 +148,7 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   }
   std::map<std::string, Tensor> known;
   if (!recipe.is_from_scratch) {
-    base::Config source_config = base_config;
-    const auto tensors = runtime::ReadWeights(folder, entry, source_config);
-    const auto source = entry.create(source_config);
+    const auto source = entry.create(base_config);
     runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
     known = Values(*source);
     if (has_new_classes) {

@@ -15,15 +15,18 @@
 namespace fovea::train {
 
 struct Network {
-  std::unique_ptr<models::Model> model;  // parameters f32, contiguous, writable, owned by nobody else
-  base::Config config;                   // as it will be written
-  std::string preprocess_text;           // preprocessor_config.json, "" when the model has none
+  std::unique_ptr<models::Model> model;                 // parameters f32, contiguous, writable, owned by nobody else
+  base::Config config = base::Config::Parse("{}", "");  // as it will be written
+  std::string preprocess_text;                          // preprocessor_config.json, "" when the model has none
   media::PreprocessSpec preprocess;
   std::string base_folder;
   std::vector<std::string> class_names;
   std::vector<std::string> head;   // parameters whose shape depends on the number of classes
   std::vector<std::string> fresh;  // parameters that start from random numbers
 };
+
+// The classes of the recipe's model, by index; empty when it has none.
+std::vector<std::string> ModelClasses(const Recipe& recipe);
 
 // `classes`: names by index; empty keeps those of the model. A head for other classes than the model's starts fresh.
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -91,6 +92,67 @@ TEST(Optimizer, EfficientNetTrainsAsInPyTorch) {
     ++compared;
   });
   EXPECT_GT(compared, 20);
+}
+
+// Ten AdamW steps without dropout from a golden model of two towers and one of text; `loss_of` gets the network and the
+// inputs of the golden file.
+void ExpectTenSteps(const std::string& name,
+                    const std::function<Tensor(const models::Model&, const formats::SafetensorsFile&)>& loss_of) {
+  const auto weights =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + name + ".safetensors"));
+  const auto golden =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/train/" + name + ".safetensors"));
+  const auto config = base::Config::Parse(weights.metadata().at("config"), name);
+  const models::Entry& entry = runtime::FindEntry(config);
+  std::vector<NamedTensor> tensors;
+  for (const auto& info : weights.tensors()) {
+    if (info.name.starts_with("weights.")) tensors.push_back({info.name.substr(8), weights.Get(info.name).Clone()});
+  }
+  const auto model = entry.create(config);
+  if (entry.adapt != nullptr) entry.adapt(tensors, config);
+  runtime::AssignParameters(*model, entry, tensors, name, {.keeps_compact_weights = false});
+  std::vector<Slot> slots;
+  std::vector<nn::Parameter*> parameters;
+  nn::ForEachParameter(*model, [&](const std::string& path, nn::Parameter& parameter) {
+    if (parameter.kind() != nn::Parameter::Kind::kTrained) return;
+    slots.push_back(
+        {.name = path, .value = parameter.value(), .weight_decay = IsExemptFromDecay(parameter.shape()) ? 0.0 : 0.05});
+    parameters.push_back(&parameter);
+  });
+  const OptimizerOptions options{.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6};
+  for (int64_t step = 0; step < 10; ++step) {
+    Tape tape({.is_training = false});
+    for (const Slot& slot : slots) tape.Watch(slot.value);
+    const Tensor loss = loss_of(*model, weights);
+    EXPECT_NEAR(loss.item(), golden.Get("losses").data<float>()[step], 1e-4f) << name << " step " << step;
+    const Gradients gradients = tape.Backward(loss);
+    for (Slot& slot : slots)
+      slot.gradient = gradients[slot.value].defined() ? gradients[slot.value].Contiguous() : Tensor();
+    OptimizerStep(options, 2e-3, slots);
+    for (nn::Parameter* parameter : parameters) parameter->MarkChanged();
+  }
+  int64_t compared = 0;
+  for (const Slot& slot : slots) {
+    if (!golden.Has("after." + slot.name)) continue;
+    testing::ExpectClose(slot.value, golden.Get("after." + slot.name), 1e-3f, name + " " + slot.name);
+    ++compared;
+  }
+  EXPECT_EQ(compared, static_cast<int64_t>(golden.tensors().size()) - 1) << name << ": tensors that differ in name";
+}
+
+TEST(Optimizer, ClipTrainsAsInPyTorch) {
+  ExpectTenSteps("clip_openai", [](const models::Model& model, const formats::SafetensorsFile& in) {
+    const Tensor images = model.EncodeImages(in.Get("input.pixels")).features;
+    const Tensor texts = model.EncodeTexts({.ids = in.Get("input.ids"), .mask = in.Get("input.mask")}).features;
+    return ContrastiveLoss(model.MatchLogits(images, texts));
+  });
+}
+
+TEST(Optimizer, BertTrainsAsInPyTorch) {
+  ExpectTenSteps("bert_classifier", [](const models::Model& model, const formats::SafetensorsFile& in) {
+    return CrossEntropy(model.EncodeTexts({.ids = in.Get("input.ids"), .mask = in.Get("input.mask")}).logits,
+                        in.Get("input.targets"));
+  });
 }
 
 TEST(Schedule, WarmsUpAndFalls) {

@@ -13,7 +13,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const Words kUnsupported = {"gradient_checkpointing", "precision", "distributed", "amp"};
+const Words kUnsupported = {"gradient_checkpointing", "precision", "distributed", "cache_features"};
 
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
@@ -80,7 +80,7 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   const base::Config data = recipe.Object("data");
   CheckKeys(data, "data.",
             {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
-             "shuffle_buffer", "threads", "augment", "cache_features"});
+             "shuffle_buffer", "threads", "augment"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -98,7 +98,6 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("image_size", r.image_size, 0, 4096);
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);
-  data.Read("cache_features", r.caches_features);
   if (data.Has("augment") && data.json()["augment"].is_boolean()) {
     r.augment.is_on = data.Get<bool>("augment", true);
     return;
@@ -126,9 +125,16 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
 
 void ReadOptimizer(const base::Config& recipe, Recipe& r) {
   const base::Config o = Part(recipe, "optimizer");
-  CheckKeys(o, "optimizer.", {"type", "learning_rate", "weight_decay", "betas", "eps", "momentum", "nesterov"});
   using Type = OptimizerOptions::Type;
   const std::string type = OneOf(o, "type", "adamw", {"adamw", "sgd", "lion"});
+  Words known = {"type", "learning_rate", "weight_decay"};
+  if (type == "sgd") {
+    known.insert(known.end(), {"momentum", "nesterov"});
+  } else {
+    known.emplace_back("betas");
+    if (type == "adamw") known.emplace_back("eps");
+  }
+  CheckKeys(o, "optimizer.", known);
   r.optimizer.type = type == "adamw" ? Type::kAdamW : type == "sgd" ? Type::kSgd : Type::kLion;
   if (type == "lion") {
     r.optimizer.beta2 = 0.99;
@@ -169,7 +175,7 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
       CheckKeys(group, "groups.", {"match", "learning_rate_scale", "weight_decay", "frozen"});
       GroupRule rule{.match = group.Require<std::string>("match")};
       group.Read("learning_rate_scale", rule.rate_scale, 0, 1e6);
-      group.Read("weight_decay", rule.weight_decay, 0, 1e3);
+      if (group.Has("weight_decay")) group.Read("weight_decay", rule.weight_decay, 0, 1e3);
       group.Read("frozen", rule.is_frozen);
       r.groups.push_back(rule);
     }
@@ -187,13 +193,15 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
 
 void ReadLoss(const base::Config& recipe, Recipe& r) {
   const base::Config l = Part(recipe, "loss");
-  CheckKeys(l, "loss.", {"type", "label_smoothing", "margin", "teacher", "temperature", "distill_weight"});
+  CheckKeys(l, "loss.",
+            r.task == Task::kClassify  ? Words{"label_smoothing"}
+            : r.task == Task::kDistill ? Words{"teacher", "temperature"}
+                                       : Words{"type", "label_smoothing", "margin"});
   r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
   l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
   l.Read("margin", r.margin, 0, 10);
   l.Read("teacher", r.teacher);
   l.Read("temperature", r.temperature, 1e-4, 1e4);
-  l.Read("distill_weight", r.distill_weight, 0, 1e4);
 }
 
 void ReadBookkeeping(const base::Config& recipe, Recipe& r) {

@@ -48,7 +48,6 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
-  bool caches_features = false;  // of a frozen tower
 
   // ---- optimisation
   OptimizerOptions optimizer;
@@ -66,7 +65,6 @@ struct Recipe {
   double margin = 0.2;
   std::string teacher;
   double temperature = 1.0;
-  double distill_weight = 1.0;
 
   // ---- bookkeeping
   int64_t log_every = 10, validate_every = 0, checkpoint_every = 200;  // steps; validate 0: once an epoch

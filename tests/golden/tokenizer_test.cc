@@ -1,0 +1,162 @@
+// Tokenizers against the `tokenizers` package: 20,000 lines of text in more than 20 scripts through nine tokenizers,
+// with the ids that tools/dump_tokenizer_golden.py stored. A hash of eight bits for each line finds the lines that
+// differ, one of 64 bits over all lines catches the rest.
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/file.h"
+#include "testing/testing.h"
+#include "text/sentencepiece_model.h"
+#include "text/tokenizer.h"
+
+namespace fovea::text {
+namespace {
+
+std::string GoldenPath(const std::string& name) { return testing::SourcePath("tests/golden/text/" + name); }
+
+std::string Inflate(const std::string& path) {
+  const std::vector<uint8_t> packed = base::ReadFile(path, 8 << 20);
+  std::string data(16 << 20, '\0');
+  uLongf size = data.size();
+  EXPECT_EQ(uncompress(reinterpret_cast<Bytef*>(data.data()), &size, packed.data(), packed.size()), Z_OK) << path;
+  data.resize(size);
+  return data;
+}
+
+const std::vector<std::string>& Corpus() {
+  static const auto* lines = [] {
+    auto* read = new std::vector<std::string>;
+    const std::string data = Inflate(GoldenPath("corpus.z"));
+    for (size_t at = 0; at < data.size();) {
+      uint32_t length;
+      std::memcpy(&length, data.data() + at, 4);
+      read->push_back(data.substr(at + 4, length));
+      at += 4 + length;
+    }
+    return read;
+  }();
+  return *lines;
+}
+
+std::string EncodeBase64(std::string_view bytes) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t bits = 0;
+    for (size_t k = 0; k < 3; ++k) bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0);
+    for (size_t k = 0; k < 4; ++k) text += i + k <= bytes.size() ? kDigits[bits >> (18 - 6 * k) & 63] : '=';
+  }
+  return text;
+}
+
+// The tokenizer.json that the stored form stands for.
+nlohmann::json Expand(const std::string& name) {
+  nlohmann::json json = nlohmann::json::parse(Inflate(GoldenPath(name + ".json.z")));
+  nlohmann::json& model = json["model"];
+  if (json.contains("vocabulary_of")) {
+    const nlohmann::json other = Expand(json["vocabulary_of"]);
+    model["vocab"] = other["model"]["vocab"];
+    if (other["model"].contains("merges")) model["merges"] = other["model"]["merges"];
+    json.erase("vocabulary_of");
+    return json;
+  }
+  if (json["normalizer"].contains("normalizers")) {
+    for (auto& part : json["normalizer"]["normalizers"]) {
+      if (part["type"] != "Precompiled") continue;
+      const std::string file = Inflate(GoldenPath(name + ".model.z"));
+      part["precompiled_charsmap"] = EncodeBase64(ParseSentencePieceModel(file, name).charsmap);
+    }
+  }
+  if (model["type"] == "Unigram") return json;
+  nlohmann::json tokens = model["vocab"];
+  if (tokens.is_object()) {
+    nlohmann::json list = tokens["head"];
+    for (const auto& merge : model["merges"]) {
+      std::string token = merge;
+      token.erase(token.find(' '), 1);
+      list.push_back(token);
+    }
+    for (const auto& token : tokens["tail"]) list.push_back(token);
+    tokens = list;
+  }
+  model["vocab"] = nlohmann::json::object();
+  for (size_t i = 0; i < tokens.size(); ++i) model["vocab"][tokens[i].get<std::string>()] = i;
+  return json;
+}
+
+uint64_t Hash(const auto& values) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  for (const auto value : values) hash = (hash ^ static_cast<uint64_t>(value)) * 0x100000001B3u;
+  return hash;
+}
+
+std::string Hex(uint64_t value) {
+  char text[20];
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+std::vector<std::string> Names() {
+  return {"bert_uncased", "bert_cased", "clip", "roberta", "qwen", "xlm_roberta", "t5", "llama", "llama_first"};
+}
+
+class TokenizerGolden : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, ::testing::ValuesIn(Names()),
+                         [](const auto& info) { return info.param; });
+
+// Compares the ids of every line with the stored hashes, and shows the first lines that differ.
+void ExpectSameIds(const Tokenizer& tokenizer, const nlohmann::json& golden) {
+  const std::vector<std::string>& lines = Corpus();
+  ASSERT_EQ(lines.size(), golden["lines"].get<size_t>());
+  ASSERT_GE(lines.size(), 20000u);
+  const std::string expected = golden["hashes"];
+  std::vector<uint64_t> hashes;
+  int shown = 0;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const Encoding encoding = tokenizer.Encode(lines[i]);
+    hashes.push_back(Hash(encoding.ids));
+    const std::string key = std::to_string(i);
+    if (golden["shown"].contains(key)) {
+      const auto& stored = golden["shown"][key];
+      ASSERT_EQ(encoding.ids, stored["ids"].get<std::vector<int64_t>>()) << "line " << i << ": " << lines[i];
+      EXPECT_EQ(tokenizer.Decode(encoding.ids), stored["text"]) << "line " << i;
+      EXPECT_EQ(tokenizer.Decode(encoding.ids, false), stored["raw"]) << "line " << i;
+    }
+    if (Hex(hashes.back()).substr(14) != expected.substr(2 * i, 2) && shown++ < 8)
+      ADD_FAILURE() << "line " << i << " has other ids: " << ::testing::PrintToString(lines[i]) << " got "
+                    << ::testing::PrintToString(encoding.ids);
+  }
+  EXPECT_EQ(shown, 0) << "lines that differ";
+  EXPECT_EQ(Hex(Hash(hashes)), golden["total"]);
+}
+
+TEST_P(TokenizerGolden, GivesTheIdsOfTheReference) {
+  const auto tokenizer = Tokenizer::FromJson(Expand(GetParam()).dump(), GetParam());
+  ExpectSameIds(*tokenizer, nlohmann::json::parse(Inflate(GoldenPath(GetParam() + ".golden.z"))));
+}
+
+TEST_P(TokenizerGolden, PairsAndTruncation) {
+  const auto tokenizer = Tokenizer::FromJson(Expand(GetParam()).dump(), GetParam());
+  const nlohmann::json golden = nlohmann::json::parse(Inflate(GoldenPath(GetParam() + ".golden.z")));
+  ASSERT_GE(golden["cases"].size(), 400u);
+  for (const auto& stored : golden["cases"]) {
+    const EncodeOptions options{.add_special_tokens = stored["special"], .max_length = stored["max"]};
+    const std::string& a = Corpus()[stored["a"].get<size_t>()];
+    const int64_t b = stored["b"];
+    const Encoding encoding =
+        b < 0 ? tokenizer->Encode(a, options) : tokenizer->EncodePair(a, Corpus()[static_cast<size_t>(b)], options);
+    const std::string what =
+        "lines " + stored["a"].dump() + ", " + stored["b"].dump() + ", max " + stored["max"].dump();
+    ASSERT_EQ(encoding.ids, stored["ids"].get<std::vector<int64_t>>()) << what;
+    ASSERT_EQ(encoding.type_ids, stored["types"].get<std::vector<int64_t>>()) << what;
+    ASSERT_EQ(encoding.special, stored["mask"].get<std::vector<uint8_t>>()) << what;
+  }
+}
+
+}  // namespace
+}  // namespace fovea::text
