@@ -175,7 +175,7 @@ TEST_F(ModelFolder, PreparationFollowsTheFilesThereAre) {
 }
 
 TEST_F(ModelFolder, ShardsAnswerAsTheWholeFileDoes) {
-  std::vector<formats::NamedTensor> whole, parts[2];
+  std::vector<NamedTensor> whole, parts[2];
   std::string map;
   for (size_t i = 0; i < weights_.size(); ++i) {
     const bool is_matrix = weights_[i].tensor.shape().rank() >= 2;
