@@ -130,6 +130,33 @@ TEST_F(ModelFolder, RefusalsNameTheCause) {
   EXPECT_NE(ErrorOf(folder_.path()), "");
 }
 
+// A folder as OpenCLIP publishes it: its own names for configuration, weights and tensors.
+TEST(OpenClipFolder, LoadsAndGivesTheFeaturesOfTheReference) {
+  const auto golden =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/open_clip_quickgelu.safetensors"));
+  const testing::TemporaryFolder folder;
+  const base::Config config = base::Config::Parse(golden.metadata().at("config"), "golden");
+  base::WriteTextFileAtomically(folder.File("open_clip_config.json"),
+                                "{\"model_cfg\": " + config.Object("model_cfg").Text() +
+                                    R"(, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}})");
+  std::vector<NamedTensor> weights;
+  for (const auto& info : golden.tensors()) {
+    if (info.name.starts_with("weights.")) weights.push_back({info.name.substr(8), golden.Get(info.name)});
+  }
+  formats::WriteSafetensors(folder.File("open_clip_model.safetensors"), weights);
+  const auto model = runtime::LoadedModel::Load(folder.path(), "tiny");
+  EXPECT_EQ(model->info().model_type, "open_clip");
+  EXPECT_EQ(model->preprocess().crop_width, 24);
+  EXPECT_EQ(model->preprocess().std[0], 0.25f);
+  const Tensor expected = golden.Get("output.features");
+  testing::ExpectClose(model->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "features");
+
+  const testing::TemporaryFolder saved;  // with the names of the network, beside the same configuration
+  model->Save(saved.path(), DType::kF32);
+  const auto again = runtime::LoadedModel::Load(saved.path(), "saved");
+  testing::ExpectClose(again->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "saved");
+}
+
 TEST_F(ModelFolder, PreparationFollowsTheFilesThereAre) {
   const std::string fixed = Model::Load(folder_.path()).info().input;
   // A processor_config.json counts only when it holds the image processor, and then first.
