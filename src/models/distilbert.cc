@@ -4,7 +4,7 @@
 // Paper: Sanh et al. 2019, DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter, arXiv
 // 1910.01108.
 // Reference:
-// https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/distilbert/modeling_distilbert.py
+// https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/distilbert/modeling_distilbert.py
 //
 // architectures[0] of config.json says which network it is: DistilBertModel (the default), DistilBertForMaskedLM or
 // DistilBertForSequenceClassification. Nobody defines one vector for a text here: TextOutputs has no features.
@@ -184,7 +184,7 @@ const Entry& distilbert_entry() {
       .model_type = "distilbert",
       .card = {.title = "DistilBERT",
                .paper = "Sanh et al. 2019, arXiv 1910.01108",
-               .reference = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/"
+               .reference = "https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/"
                             "distilbert/modeling_distilbert.py",
                .tasks = "text features, masked words, text classification"},
       .create = [](const base::Config& config) { return MakeModel(DistilBert(Config(config))); },

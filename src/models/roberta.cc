@@ -2,7 +2,7 @@
 //
 // Paper: Liu et al. 2019, RoBERTa: A Robustly Optimized BERT Pretraining Approach, arXiv 1907.11692.
 // Reference:
-// https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/roberta/modeling_roberta.py
+// https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/roberta/modeling_roberta.py
 //
 // architectures[0] of config.json says which network it is: RobertaModel (the default), RobertaForMaskedLM or
 // RobertaForSequenceClassification. A checkpoint of a RobertaModel may lack the pooler.
@@ -16,7 +16,7 @@ const Entry& roberta_entry() {
       .model_type = "roberta",
       .card = {.title = "RoBERTa",
                .paper = "Liu et al. 2019, arXiv 1907.11692",
-               .reference = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/roberta/"
+               .reference = "https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/roberta/"
                             "modeling_roberta.py",
                .tasks = "text features, masked words, text classification"},
       .create = [](const base::Config& config) { return MakeModel(nn::Roberta(config, "roberta", "Roberta")); },

@@ -2,7 +2,7 @@
 //
 // Paper: Conneau et al. 2019, Unsupervised Cross-lingual Representation Learning at Scale, arXiv 1911.02116.
 // Reference:
-// https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/xlm_roberta/modeling_xlm_roberta.py
+// https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/xlm_roberta/modeling_xlm_roberta.py
 //
 // The network is RoBERTa's (roberta.cc), the names of its architectures start with XLMRoberta.
 #include "nn/roberta.h"
@@ -14,7 +14,7 @@ const Entry& xlm_roberta_entry() {
       .model_type = "xlm-roberta",
       .card = {.title = "XLM-RoBERTa",
                .paper = "Conneau et al. 2019, arXiv 1911.02116",
-               .reference = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models/"
+               .reference = "https://github.com/huggingface/transformers/blob/v4.57.1/src/transformers/models/"
                             "xlm_roberta/modeling_xlm_roberta.py",
                .tasks = "text features, masked words, text classification"},
       .create = [](const base::Config& config) { return MakeModel(nn::Roberta(config, "xlm-roberta", "XLMRoberta")); },

@@ -225,6 +225,10 @@ Tensor LoadedModel::Prepare(std::span<const Image> images) const {
 void LoadedModel::ForEachBatch(
     std::span<const Image> images,
     const std::function<void(const models::ImageOutputs&, size_t begin, size_t count)>& use) const {
+  if (!network_->CanEncodeImages()) {
+    Fail(ErrorCode::kUnimplemented, "[model] ", base::PrintableUtf8(info_.name), ", of type ", info_.model_type,
+         ", encodes no pictures");
+  }
   const auto size_of = [&](size_t i) { return media::OutputSize(preprocess_, images[i].width, images[i].height); };
   size_t begin = 0;
   while (begin < images.size()) {

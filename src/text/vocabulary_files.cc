@@ -250,6 +250,7 @@ class Builder {
     const std::string vocabulary = Read({"vocab.json"}, 32 << 20);
     spec_ = ParseTokenizerJson("{\"model\":{\"vocab\":" + vocabulary + "}}", source_);
     RequireData(spec_.has_vocabulary, "[tokenizer] expected ", source_, " to map tokens to ids");
+    const std::string merges_path = base::PrintableUtf8(Path("merges.txt"));
     for (size_t begin = 0; begin < merges.size();) {
       const size_t end = std::min(merges.find('\n', begin), merges.size());
       std::string_view line = std::string_view(merges).substr(begin, end - begin);
@@ -258,7 +259,7 @@ class Builder {
       if (line.empty() || line.starts_with("#version")) continue;
       const size_t space = line.find(' ');
       RequireData(space != std::string_view::npos && line.find(' ', space + 1) == std::string_view::npos,
-                  "[tokenizer] expected each line of ", Path("merges.txt"), " to hold two tokens");
+                  "[tokenizer] expected each line of ", merges_path, " to hold two tokens");
       spec_.merges.Add(line.substr(0, space), line.substr(space + 1));
     }
     spec_.has_merges = true;

@@ -108,7 +108,7 @@ std::map<std::string, Tensor> Values(models::Model& model) {
 }
 
 std::vector<std::string> ModelClasses(const Recipe& recipe) {
-  return ClassNames(base::Config::FromFile(runtime::ResolveModelFolder(recipe.model) + "/config.json"));
+  return ClassNames(runtime::ReadModelConfig(runtime::ResolveModelFolder(recipe.model)));
 }
 
 Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes) {
