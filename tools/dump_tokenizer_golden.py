@@ -25,12 +25,14 @@ import re
 import struct
 import subprocess
 import tarfile
+import tempfile
 import unicodedata
 import xml.etree.ElementTree
 import zlib
 
 import sentencepiece
 import tokenizers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -161,13 +163,15 @@ def train_sentencepiece(name, lines, **options):
     text.unlink()
     (OUT / f"{name}.vocab").unlink()
     plain = OUT / f"{name}.model"
-    write(OUT / f"{name}.model.z", plain.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(plain.read_bytes())
+    model.trainer_spec.ClearField("input")  # paths of this machine
+    model.trainer_spec.ClearField("model_prefix")
+    write(OUT / f"{name}.model.z", model.SerializeToString())
     plain.unlink()
 
 
 def read_model(name):
-    from sentencepiece import sentencepiece_model_pb2
-
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(zlib.decompress((OUT / f"{name}.model.z").read_bytes()))
     return model
@@ -299,12 +303,44 @@ def shard_lines():
     for path in sorted((ROOT / "../shared/data").glob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.name.endswith(".txt"):
+                if member.name.endswith((".txt", ".json")):
                     yield tar.extractfile(member).read().decode("utf-8", "replace")
-                elif member.name.endswith(".json"):
-                    # Every string of the record, with the surrogates that stand alone replaced.
-                    text = json.dumps(json.load(tar.extractfile(member)), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-                    yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def vocabulary_files(lines):
+    """Hashes of the ids that transformers' classes give from the vocabulary files alone."""
+    import transformers
+
+    def tokens_of(name):
+        model = json.loads(zlib.decompress((OUT / f"{name}.json.z").read_bytes()))["model"]
+        vocab, merges = model["vocab"], model.get("merges", [])
+        if isinstance(vocab, dict):
+            vocab = vocab["head"] + [m.replace(" ", "") for m in merges] + vocab["tail"]
+        return vocab, merges
+
+    found = {}
+    for name, vocabulary, kind, file in (
+        ("bert", "bert_uncased", "BertTokenizer", "vocab.txt"),
+        ("clip", "clip", "CLIPTokenizer", "vocab.json"),
+        ("roberta", "roberta", "RobertaTokenizer", "vocab.json"),
+        ("gpt2", "roberta", "GPT2Tokenizer", "vocab.json"),
+        ("xlm-roberta", "xlm_roberta", "XLMRobertaTokenizer", "sentencepiece.bpe.model"),
+        ("t5", "t5", "T5Tokenizer", "spiece.model"),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / file
+            if file == "vocab.txt":
+                path.write_text("\n".join(tokens_of(vocabulary)[0]) + "\n", encoding="utf-8")
+            elif file == "vocab.json":
+                vocab, merges = tokens_of(vocabulary)
+                path.write_text(json.dumps({t: i for i, t in enumerate(vocab)}), encoding="utf-8")
+                path.with_name("merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+            else:
+                path.write_bytes(zlib.decompress((OUT / f"{vocabulary}.model.z").read_bytes()))
+            tokenizer = getattr(transformers, kind).from_pretrained(folder)
+            ids = [tokenizer(line)["input_ids"] for line in lines]
+        found[name] = {"vocabulary": vocabulary, "file": file, "total": f"{line_hash(map(line_hash, ids)):016x}", "line_300": ids[300]}
+    return found
 
 
 def main():
@@ -344,6 +380,7 @@ def main():
         write(OUT / f"{name}.golden.z", json.dumps(reference(tokenizer, lines), ensure_ascii=False, separators=(",", ":")).encode())
         if shards:
             shard_hashes[name] = f"{line_hash(line_hash(tokenizer.encode(line).ids) for line in shards):016x}"
+    (OUT / "files.json").write_text(json.dumps(vocabulary_files(lines), indent=1) + "\n")
     if shards:
         (OUT / "shards.json").write_text(json.dumps({"lines": len(shards), "hashes": shard_hashes}, indent=1) + "\n")
 
