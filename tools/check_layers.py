@@ -17,9 +17,10 @@ TENSOR = GROUND | {"tensor"}
 KERNELS = TENSOR | {"kernels"}
 OPS = KERNELS | {"ops"}
 NN = OPS | {"nn"}
-RUNTIME = NN | {"models", "formats", "media", "text", "runtime"}
+RUNTIME = NN | {"models", "formats", "media", "text", "hub", "runtime"}
 ROOMS = {
     "base": GROUND,
+    "hub": GROUND,
     "tensor": TENSOR,
     "formats": TENSOR,
     "media": TENSOR,
@@ -38,7 +39,8 @@ ROOMS = {
 # Public headers a room may know: those it implements and those below them.
 PUBLIC = {
     "media": {"error.h", "image.h"},
-    "runtime": {"error.h", "image.h", "model.h", "doctor.h"},
+    "hub": {"error.h", "hub.h"},
+    "runtime": {"error.h", "image.h", "model.h", "doctor.h", "hub.h"},
     "library": {"error.h", "image.h", "model.h", "library.h"},
     "eval": {"error.h", "image.h", "model.h", "eval.h"},
     "train": {"error.h", "image.h", "model.h", "eval.h", "train.h"},

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +100,21 @@ def dump_pth():
             target.writestr(info.filename, source.read(info.filename))
 
 
+def dump_shards():
+    """The folders that save_pretrained leaves when a model is cut into files, with f32, f16 and bf16 in each. Values are exact in all."""
+    ramp = (torch.arange(12.0) - 5) / 4
+    shards = {1: {"wte.weight": ramp.reshape(3, 4), "h.0.weight": ramp.half()}, 2: {"h.1.weight": ramp.bfloat16().reshape(4, 3), "ln.bias": ramp[:1]}}
+    for base, extension in (("model", "safetensors"), ("pytorch_model", "bin")):
+        folder = GOLDEN / f"sharded_{extension}"
+        folder.mkdir()
+        weight_map = {}
+        for number, tensors in shards.items():
+            name = f"{base}-{number:05}-of-00002.{extension}"
+            save_file(tensors, folder / name, {"format": "pt"}) if extension == "safetensors" else torch.save(tensors, folder / name)
+            weight_map |= dict.fromkeys(tensors, name)
+        (folder / f"{base}.{extension}.index.json").write_text(json.dumps({"metadata": {"total_size": 100}, "weight_map": weight_map}, indent=2) + "\n")
+
+
 def dump_tar():
     long_key = "deep/" * 30 + "x" * 120
     for name, layout in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
@@ -141,6 +157,15 @@ def dump_corpus():
         seed("webdataset", name, (GOLDEN / f"{name}.tar").read_bytes().rstrip(b"\0") + bytes(1536))
     seed("config", "vit", json.dumps({"hidden_size": 768, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "sizes": [1, 2, 3], "mean": [0.5, 0.5],
                                       "names": ["cat", "dog"], "is_causal": False, "none": None, "vision_config": {"image_size": 224}}).encode())
+    # The configurations of the golden files, one of each architecture, and those of the image processors.
+    for path in sorted((ROOT / "tests/golden/models").glob("*.safetensors"), reverse=True):
+        with safe_open(path, "np") as file:
+            metadata = file.metadata()
+        if "config" in metadata:
+            seed("model_config", metadata["model_type"], metadata["config"].encode())
+    parity = ROOT / "tests/golden/media/parity.json"
+    for name, config in json.loads(parity.read_text())["configs"].items():
+        seed("preprocess", name, json.dumps(config).encode())
     seed("config", "deep", b"[" * 120)
     seed("config", "numbers", b'{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e308, "d": "\\ud83d\\ude00"}')
 
@@ -151,6 +176,7 @@ def main():
     dump_npy()
     dump_safetensors()
     dump_pth()
+    dump_shards()
     dump_tar()
     dump_corpus()
 

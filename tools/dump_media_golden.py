@@ -22,7 +22,6 @@ import struct
 import zlib
 
 import numpy as np
-import pillow_heif
 from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/media"
@@ -337,6 +336,8 @@ def expected_info(data):
 
 
 def dump_images():
+    import pillow_heif
+
     pillow_heif.register_heif_opener()
     files = {}
     for make in (jpegs, pngs, gifs, bmps, webps, tiffs, heifs):

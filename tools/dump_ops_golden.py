@@ -124,6 +124,58 @@ def losses():
     return cases
 
 
+def clip_loss(logits, smoothing):
+    """transformers, models/clip/modeling_clip.py: clip_loss"""
+    index = torch.arange(len(logits))
+    return (F.cross_entropy(logits, index, label_smoothing=smoothing) + F.cross_entropy(logits.t(), index, label_smoothing=smoothing)) / 2
+
+
+def siglip_loss(logits):
+    """transformers, models/siglip/modeling_siglip.py: SiglipModel.forward"""
+    sign = 2 * torch.eye(len(logits), dtype=logits.dtype) - 1
+    return -F.logsigmoid(sign * logits).sum(-1).mean()
+
+
+def max_of_hinges(scores, margin, hardest):
+    """fartashf/vsepp, model.py: ContrastiveLoss"""
+    diagonal = scores.diag().view(-1, 1)
+    mask = torch.eye(len(scores), dtype=torch.bool)
+    rows = (margin + scores - diagonal).clamp(min=0).masked_fill(mask, 0)
+    columns = (margin + scores - diagonal.t()).clamp(min=0).masked_fill(mask, 0)
+    if hardest:
+        rows, columns = rows.max(1)[0], columns.max(0)[0]
+    return rows.sum() + columns.sum()
+
+
+def distillation(student, teacher, t):
+    return F.kl_div(F.log_softmax(student / t, -1), F.log_softmax(teacher / t, -1), reduction="batchmean", log_target=True) * t * t
+
+
+def pair_losses():
+    cases = []
+    for n, scale in ((5, 3.0), (1, 1.0), (4, 60.0)):
+        logits = random(n, n, scale=scale)
+        logits[0, 0] = 0.0
+        for smoothing in (0.0, 0.1):
+            cases.append(case(lambda x: clip_loss(x, smoothing), {"x": logits}, op="contrastive", label_smoothing=smoothing))
+        cases.append(case(siglip_loss, {"x": logits}, op="sigmoid_contrastive"))
+    for hardest in (True, False):
+        cases.append(case(lambda x: max_of_hinges(x, 0.2, hardest), {"x": random(6, 6, scale=0.3)}, op="max_of_hinges", margin=0.2, hardest=hardest))
+    x, target = random(3, 4), random(3, 4)
+    x[0, 0] = target[0, 0]
+    cases.append(case(F.mse_loss, {"x": x, "target": target}, op="mse"))
+    for beta in (1.0, 0.25):
+        cases.append(case(lambda x, target: F.smooth_l1_loss(x, target, beta=beta), {"x": x, "target": target}, op="smooth_l1", beta=beta))
+    logits = random(3, 4, scale=30.0)
+    logits[1, 1] = 0.0
+    cases.append(case(F.binary_cross_entropy_with_logits, {"x": logits, "target": random(3, 4).sigmoid()}, op="bce"))
+    for t in (1.0, 2.5):
+        pair = {"x": random(4, 4, scale=3.0), "target": random(4, 4, scale=3.0)}
+        cases.append(case(lambda x, target: distillation(x, target, t), pair, op="distillation", temperature=t))
+        cases.append(case(lambda x, target: (distillation(x, target, t) + distillation(x.t(), target.t(), t)) / 2, pair, op="affinity", temperature=t))
+    return cases
+
+
 def reductions():
     x = random(2, 3, 4, 5)
     cases = []
@@ -135,7 +187,7 @@ def reductions():
 
 def main():
     torch.manual_seed(20)
-    for group in (activations, softmaxes, norms, pools, resizes, losses, reductions):
+    for group in (activations, softmaxes, norms, pools, resizes, losses, reductions, pair_losses):
         write(group.__name__, group())
 
 

@@ -68,6 +68,7 @@ def refresh_config(bundle: Path, class_names: Path) -> None:
         "do_normalize": True,
         "image_mean": [127 / 255] * 3,
         "image_std": [128 / 255] * 3,
+        "include_top": False,
     }
     for name, content in (("config.json", config), ("preprocessor_config.json", preprocess)):
         text = json.dumps(content, indent=2, ensure_ascii=False)

@@ -29,22 +29,34 @@ enum Exit : int {
 
 // Everything that can be asked for on the command line; each command reads the fields it defines.
 struct Arguments {
-  std::vector<std::string> inputs;  // pictures or folders
-  std::string model;                // name or folder
-  std::string output;               // file or folder that is written
-  std::string type;                 // of weights: "f32", "bf16", "f16"
-  std::string labels, labels_file;  // zero-shot classes
+  std::vector<std::string> inputs;     // pictures or folders
+  std::string model;                   // name or folder
+  std::string output;                  // file or folder that is written
+  std::string type;                    // of weights: "f32", "bf16", "f16"
+  std::string labels, labels_file;     // zero-shot classes
+  std::vector<std::string> templates;  // sentences around them
+  std::string golden;                  // reference numbers to verify with
   std::vector<std::string> texts;
   std::string text_file;
   std::string database;
   std::vector<std::string> words;
-  std::string image;                // to search by
-  std::string task;                 // to evaluate
+  std::string image;                  // to search by
+  std::string task;                   // to evaluate
+  std::string recipe;                 // of a training run
+  std::vector<std::string> settings;  // key=value, on top of the recipe
+  bool resume = false;
   std::vector<std::string> shards;  // labelled data
   std::string shell;                // to complete for
-  int64_t top = 5;                  // labels a picture
-  int64_t limit = 20;               // search results
+  std::string repo;                 // OWNER/NAME on a hub
+  std::string revision = "main";
+  std::vector<std::string> include;  // patterns of files to fetch
+  bool allow_pickle = false;
+  bool offline = false;
+  int64_t max_bytes = 50'000'000'000;
+  int64_t top = 5;     // labels a picture
+  int64_t limit = 20;  // search results
   bool all = false;
+  bool architectures = false;  // what can be loaded, instead of what is there
   bool json = false;
   bool quiet = false;
   int64_t threads = 0;  // 0: as many as the process may use
@@ -72,9 +84,13 @@ Exit Classify(const Arguments& arguments, Console& console);
 Exit Embed(const Arguments& arguments, Console& console);
 Exit Index(const Arguments& arguments, Console& console);
 Exit Search(const Arguments& arguments, Console& console);
+Exit Train(const Arguments& arguments, Console& console);
 Exit Eval(const Arguments& arguments, Console& console);
+Exit Verify(const Arguments& arguments, Console& console);
 Exit Info(const Arguments& arguments, Console& console);
 Exit Models(const Arguments& arguments, Console& console);
+Exit Pull(const Arguments& arguments, Console& console);
+Exit Remove(const Arguments& arguments, Console& console);
 Exit Convert(const Arguments& arguments, Console& console);
 Exit Doctor(const Arguments& arguments, Console& console);
 Exit Completion(const Arguments& arguments, Console& console);

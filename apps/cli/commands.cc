@@ -4,15 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 
 #include "cli.h"
 #include "fovea/doctor.h"
 #include "fovea/error.h"
 #include "fovea/eval.h"
+#include "fovea/hub.h"
 #include "fovea/image.h"
 #include "fovea/library.h"
 #include "fovea/model.h"
@@ -68,9 +72,27 @@ Exit RunPictures(const Arguments& arguments, Console& console, const std::functi
   return ExitFor(failed, console);
 }
 
-[[noreturn]] void RefuseText(const Model& model, const char* what, const char* hint) {
-  throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) +
-                                             " has no text tower, so it cannot " + what + "; hint: " + hint);
+// The non-empty lines of a file, without the line ends.
+std::vector<std::string> LinesOf(const std::string& path, bool keeps_empty) {
+  std::ifstream file(path);
+  if (!file) throw Error(ErrorCode::kNotFound, "cannot read " + Printable(path));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (keeps_empty || !line.empty()) lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+// a,b,c without the spaces around them.
+std::vector<std::string> SplitLabels(const std::string& text) {
+  std::vector<std::string> labels;
+  std::istringstream stream(text);
+  for (std::string label; std::getline(stream, label, ',');) {
+    const size_t begin = label.find_first_not_of(" \t"), end = label.find_last_not_of(" \t");
+    if (begin != std::string::npos) labels.push_back(label.substr(begin, end - begin + 1));
+  }
+  return labels;
 }
 
 bool Can(const Model& model, const char* capability) {
@@ -97,13 +119,26 @@ void PrintLabels(const Input& input, const std::vector<Label>& labels, Console& 
 
 Exit Classify(const Arguments& arguments, Console& console) {
   const Model model = LoadModel(arguments);
+  std::optional<LabelSet> labels;
   if (!arguments.labels.empty() || !arguments.labels_file.empty()) {
-    RefuseText(model, "compare pictures with labels of yours", "leave out --labels to use the model's own classes");
+    if (!Can(model, "match")) {
+      throw Error(ErrorCode::kUnimplemented,
+                  "the model " + Printable(model.info().name) +
+                      " has no text tower, so it cannot compare pictures with labels of yours; hint: leave out "
+                      "--labels to use the model's own classes");
+    }
+    LabelOptions options;
+    if (!arguments.templates.empty()) options.templates = arguments.templates;
+    labels = model.PrepareLabels(
+        arguments.labels.empty() ? LinesOf(arguments.labels_file, false) : SplitLabels(arguments.labels), options);
+  } else if (!Can(model, "classify")) {
+    throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) + " has no classes" +
+                                               (Can(model, "match") ? "; hint: give it some with --labels a,b,c" : ""));
   }
-  if (!Can(model, "classify"))
-    throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) + " has no classes");
   const auto see = [&](const Image& image) {
-    return Analysis{.labels = std::move(model.Classify({&image, 1}, {.top_k = arguments.top}).at(0))};
+    const ClassifyOptions options{.top_k = arguments.top};
+    auto best = labels ? model.Classify({&image, 1}, *labels, options) : model.Classify({&image, 1}, options);
+    return Analysis{.labels = std::move(best.at(0))};
   };
   return RunPictures(arguments, console, see, ExpandInputs(arguments.inputs),
                      [&](const Input& input, const Outcome& outcome) {
@@ -120,13 +155,56 @@ Exit Classify(const Arguments& arguments, Console& console) {
                      });
 }
 
+namespace {
+
+void PrintEmbedding(Json object, const std::string& shown, const std::vector<float>& embedding, bool json,
+                    Console& console) {
+  if (json) {
+    Json& values = object["embedding"] = Json::array();
+    for (const float value : embedding) values.push_back(ShortestDouble(value));
+    return console.Json(object);
+  }
+  std::string line = console.Bold(Printable(shown)) + "  [" + std::to_string(embedding.size()) + "] ";
+  for (size_t i = 0; i < std::min<size_t>(embedding.size(), 6); ++i)
+    line += Json(ShortestDouble(embedding[i])).dump() + " ";
+  console.Line(line + "...");
+}
+
+Exit EmbedTexts(const Model& model, const Arguments& arguments, Console& console) {
+  if (!Can(model, "embed_text")) {
+    throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) +
+                                               " has no text tower, so it cannot embed text; hint: it embeds pictures: "
+                                               "fovea embed IMAGE...");
+  }
+  constexpr size_t kAtOnce = 256;
+  UseThreads(arguments);
+  const std::vector<std::string> texts = arguments.texts.empty() ? LinesOf(arguments.text_file, true) : arguments.texts;
+  const auto total = static_cast<int64_t>(texts.size());
+  std::optional<NpyWriter> file;
+  if (!arguments.output.empty()) file.emplace(arguments.output, total, model.info().embedding_dim);
+  console.BeginProgress(total);
+  for (size_t begin = 0; begin < texts.size() && !interrupted && !console.is_closed(); begin += kAtOnce) {
+    const auto part = std::span(texts).subspan(begin, std::min(kAtOnce, texts.size() - begin));
+    const auto embeddings = model.EmbedTexts(part);
+    for (size_t i = 0; i < part.size(); ++i) {
+      if (file) file->Append(embeddings[i]);
+      if (!file || arguments.json)
+        PrintEmbedding({{"text", Printable(part[i])}}, part[i], embeddings[i], arguments.json, console);
+    }
+    console.Progress(static_cast<int64_t>(begin + part.size()), total, 0);
+  }
+  console.EndProgress();
+  if (file) file->Finish();
+  return ExitFor(0, console);
+}
+
+}  // namespace
+
 Exit Embed(const Arguments& arguments, Console& console) {
   const Model model = LoadModel(arguments);
-  if (!arguments.texts.empty() || !arguments.text_file.empty()) {
-    RefuseText(model, "embed text", "it embeds pictures: fovea embed IMAGE...");
-  }
+  if (!arguments.texts.empty() || !arguments.text_file.empty()) return EmbedTexts(model, arguments, console);
   const int64_t dim = model.info().embedding_dim;
-  if (dim == 0)
+  if (dim == 0 || !Can(model, "embed_image"))
     throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) + " gives no embedding");
   const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
   std::optional<NpyWriter> file;
@@ -140,16 +218,8 @@ Exit Embed(const Arguments& arguments, Console& console) {
     if (file) file->Append(embedding);
     if (outcome.error) {
       ++missing;
-    } else if (arguments.json) {
-      Json object = PathObject(input.path);
-      Json& values = object["embedding"] = Json::array();
-      for (const float value : embedding) values.push_back(ShortestDouble(value));
-      console.Json(object);
-    } else if (!file) {
-      std::string line = console.Bold(Printable(input.path)) + "  [" + std::to_string(dim) + "] ";
-      for (size_t i = 0; i < std::min<size_t>(embedding.size(), 6); ++i)
-        line += Json(ShortestDouble(embedding[i])).dump() + " ";
-      console.Line(line + "...");
+    } else if (!file || arguments.json) {
+      PrintEmbedding(PathObject(input.path), input.path, embedding, arguments.json, console);
     }
   });
   if (file) {
@@ -335,6 +405,62 @@ std::string Joined(const std::vector<std::string>& items, const char* separator)
 
 }  // namespace
 
+Exit Verify(const Arguments& arguments, Console& console) {
+  UseThreads(arguments);
+  const std::vector<StageReport> reports = fovea::Verify(arguments.model, arguments.golden);
+  int64_t failed = 0;
+  int width = 0;
+  for (const StageReport& report : reports) width = std::max(width, static_cast<int>(report.stage.size()));
+  const StageReport* worst = &reports.front();
+  for (const StageReport& report : reports) {
+    failed += !report.ok;
+    if (report.max_rel > worst->max_rel) worst = &report;
+    if (arguments.json) {
+      console.Json({{"stage", report.stage},
+                    {"max_abs", report.max_abs},
+                    {"max_rel", report.max_rel},
+                    {"tolerance", report.tolerance},
+                    {"ok", report.ok}});
+      continue;
+    }
+    char numbers[80];
+    std::snprintf(numbers, sizeof numbers, "%10.3g %10.3g  ", report.max_abs, report.max_rel);
+    console.Line(PadRight(Printable(report.stage), width) + numbers +
+                 (report.ok ? console.Green("ok") : console.Yellow("differs")));
+  }
+  if (!arguments.json) {
+    char share[32];
+    std::snprintf(share, sizeof share, "%.3g", worst->max_rel);
+    console.Line(failed == 0 ? console.Green("all " + Count(static_cast<int64_t>(reports.size())) + " stages agree") +
+                                   "; largest error " + share + " of the scale, in " + Printable(worst->stage)
+                             : console.Yellow(Count(failed) + " of " + Count(static_cast<int64_t>(reports.size())) +
+                                              " stages differ"));
+  }
+  return ExitFor(failed, console);
+}
+
+namespace {
+
+Exit ListArchitectures(const Arguments& arguments, Console& console) {
+  int width = 0;
+  for (const ArchitectureInfo& a : Architectures()) width = std::max(width, static_cast<int>(a.model_type.size()));
+  for (const ArchitectureInfo& a : Architectures()) {
+    if (arguments.json) {
+      console.Json({{"model_type", a.model_type},
+                    {"title", a.title},
+                    {"tasks", a.tasks},
+                    {"paper", a.paper},
+                    {"reference", a.reference},
+                    {"checkpoints", a.checkpoints}});
+    } else {
+      console.Line(console.Bold(PadRight(a.model_type, width)) + "  " + a.tasks + "  " + console.Dim(a.paper));
+    }
+  }
+  return ExitFor(0, console);
+}
+
+}  // namespace
+
 Exit Info(const Arguments& arguments, Console& console) {
   const Model model = LoadModel(arguments);
   const ModelInfo& info = model.info();
@@ -349,6 +475,7 @@ Exit Info(const Arguments& arguments, Console& console) {
                   {"memory_bytes", info.memory_bytes},
                   {"classes", info.classes},
                   {"embedding_dim", info.embedding_dim},
+                  {"max_text_tokens", info.max_text_tokens},
                   {"capabilities", info.capabilities}});
     return ExitFor(0, console);
   }
@@ -359,6 +486,7 @@ Exit Info(const Arguments& arguments, Console& console) {
               {"  input", info.input},
               {"  classes", info.classes > 0 ? Count(info.classes) : ""},
               {"  embedding", info.embedding_dim > 0 ? Count(info.embedding_dim) + " numbers" : ""},
+              {"  text", info.max_text_tokens > 0 ? "up to " + Count(info.max_text_tokens) + " tokens" : ""},
               {"  can", Joined(info.capabilities, ", ")},
               {"  licence", info.licence},
               {"  folder", info.path},
@@ -368,6 +496,7 @@ Exit Info(const Arguments& arguments, Console& console) {
 }
 
 Exit Models(const Arguments& arguments, Console& console) {
+  if (arguments.architectures) return ListArchitectures(arguments, console);
   const std::vector<ModelListing> models = ListModels();
   int name_width = 0, type_width = 0;
   for (const ModelListing& model : models) {
@@ -380,7 +509,8 @@ Exit Models(const Arguments& arguments, Console& console) {
                     {"path", model.path},
                     {"model_type", model.model_type},
                     {"licence", model.licence},
-                    {"size_bytes", model.size_bytes}});
+                    {"size_bytes", model.size_bytes},
+                    {"revision", model.revision}});
     } else {
       const std::string licence = model.licence.empty() ? "" : "  " + Printable(model.licence);
       console.Line(console.Bold(PadRight(Printable(model.name), name_width)) + "  " +
@@ -389,6 +519,66 @@ Exit Models(const Arguments& arguments, Console& console) {
     }
   }
   if (models.empty()) console.Note("no model found in " + Joined(ModelSearchPath(), ", "));
+  return ExitFor(0, console);
+}
+
+namespace {
+
+std::string Files(int64_t count) { return Count(count) + (count == 1 ? " file" : " files"); }
+
+}  // namespace
+
+// Models from a hub into the user's data folder, and out of it again.
+Exit Pull(const Arguments& arguments, Console& console) {
+  PullOptions options{.revision = arguments.revision,
+                      .include = arguments.include,
+                      .allow_pickle = arguments.allow_pickle,
+                      .offline = arguments.offline,
+                      .max_bytes = arguments.max_bytes,
+                      .cancel = &interrupted};
+  options.on_progress = [&](const PullProgress& progress) {
+    console.Progress(progress.bytes_done, progress.bytes_total, 0);
+  };
+  options.on_note = [&](const std::string& note) { console.Note("pull: " + Printable(note)); };
+  console.BeginProgress(0, Console::Unit::kBytes);
+  const PullReport report = fovea::Pull(arguments.repo, options);
+  console.EndProgress();
+  const auto files = static_cast<int64_t>(report.files.size());
+  if (arguments.json) {
+    Json object = PathObject(report.folder);
+    object["repo"] = report.repo;
+    object["revision"] = report.revision;
+    object["licence"] = report.licence;
+    object["files"] = files;
+    object["size_bytes"] = report.size_bytes;
+    object["fetched_bytes"] = report.fetched_bytes;
+    object["seconds"] = std::round(report.seconds * 1000) / 1000;
+    console.Json(object);
+  } else {
+    const std::string fetched = report.fetched_bytes > 0
+                                    ? Bytes(report.fetched_bytes) + " fetched in " + Duration(report.seconds)
+                                    : "complete, nothing to fetch";
+    console.Line(console.Bold(Printable(report.repo)) + ": " + Files(files) + ", " + Bytes(report.size_bytes) + ", " +
+                 fetched);
+    console.Line("licence  " + (report.licence.empty() ? "not stated; look at the model's page before you use it"
+                                                       : Printable(report.licence)));
+    console.Line("folder   " + Printable(report.folder));
+  }
+  return ExitFor(0, console);
+}
+
+Exit Remove(const Arguments& arguments, Console& console) {
+  const RemovedModel removed = RemoveModel(arguments.repo);
+  if (arguments.json) {
+    Json object = PathObject(removed.folder);
+    object["repo"] = removed.repo;
+    object["files"] = removed.files;
+    object["size_bytes"] = removed.size_bytes;
+    console.Json(object);
+  } else {
+    console.Line("removed " + console.Bold(Printable(removed.repo)) + ": " + Files(removed.files) + ", " +
+                 Bytes(removed.size_bytes) + "  " + console.Dim(Printable(removed.folder)));
+  }
   return ExitFor(0, console);
 }
 
@@ -457,7 +647,7 @@ Exit Doctor(const Arguments& arguments, Console& console) {
   for (const FolderFact& folder : report.model_folders) {
     console.Line("  " + Printable(folder.path) + (folder.exists ? "" : console.Dim("  (not there)")));
     for (const ModelListing& model : report.models) {
-      if (std::filesystem::path(model.path).parent_path() == std::filesystem::path(folder.path))
+      if (std::filesystem::path(model.path) == std::filesystem::path(folder.path) / model.name)
         console.Line("    " + Printable(model.name));
     }
   }

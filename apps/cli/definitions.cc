@@ -26,7 +26,9 @@ void DefineJson(CLI::App& command, Arguments& arguments) {
 
 void DefineModel(CLI::App& command, Arguments& arguments) {
   command
-      .add_option("--model", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
+      .add_option(
+          "--model", arguments.model,
+          "name of a model, OWNER/NAME of one that was pulled, or a folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
 }
 
@@ -64,6 +66,11 @@ void DefineClassify(CLI::App& command, Arguments& arguments) {
   command.add_option("--labels-file", arguments.labels_file, "the same, one a line")
       ->type_name("FILE")
       ->excludes(labels);
+  command
+      .add_option("--template", arguments.templates,
+                  "sentence around a label, {} for the label; several are averaged (default: \"a photo of a {}\")")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   DefineJobOptions(command, arguments);
 }
 
@@ -108,6 +115,21 @@ void DefineSearch(CLI::App& command, Arguments& arguments) {
   });
 }
 
+void DefineTrain(CLI::App& command, Arguments& arguments) {
+  command.add_option("RECIPE", arguments.recipe, "JSON file that says what to train, on what and how")
+      ->type_name("RECIPE.json")
+      ->required();
+  command
+      .add_option("--set", arguments.settings, "a value that wins over the recipe's, as optimizer.learning_rate=1e-4")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  command.add_flag("--resume", arguments.resume, "go on from the last checkpoint in the output folder");
+  DefineJson(command, arguments);
+  DefineQuiet(command, arguments);
+  DefineThreads(command, arguments);
+}
+
 void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("TASK", arguments.task, "what to measure: classify (top-1 and top-5 accuracy)")
       ->type_name("classify")
@@ -119,19 +141,65 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   DefineJobOptions(command, arguments);
 }
 
+void DefineVerify(CLI::App& command, Arguments& arguments) {
+  command.add_option("MODEL", arguments.model, "name of a model, or its folder")->type_name("MODEL")->required();
+  command
+      .add_option("--golden", arguments.golden,
+                  "reference numbers made by tools/make_golden.py (default: golden.safetensors in the folder)")
+      ->type_name("FILE");
+  DefineJson(command, arguments);
+  DefineThreads(command, arguments);
+}
+
 void DefineInfo(CLI::App& command, Arguments& arguments) {
-  command.add_option("MODEL", arguments.model, "name of a model, or its folder (default: " + DefaultModelName() + ")")
+  command
+      .add_option(
+          "MODEL", arguments.model,
+          "name of a model, OWNER/NAME of one that was pulled, or a folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
   DefineJson(command, arguments);
 }
 
+void DefineModels(CLI::App& command, Arguments& arguments) {
+  command.add_flag("--architectures", arguments.architectures, "list what can be loaded instead of what is there");
+  DefineJson(command, arguments);
+}
+
 void DefineConvert(CLI::App& command, Arguments& arguments) {
-  command.add_option("MODEL", arguments.model, "name of a model, or its folder")->type_name("MODEL")->required();
+  command.add_option("MODEL", arguments.model, "name of a model, OWNER/NAME of one that was pulled, or a folder")
+      ->type_name("MODEL")
+      ->required();
   command.add_option("OUT", arguments.output, "folder to write")->type_name("DIR")->required();
   command.add_option("--type", arguments.type, "type of the stored weights")
       ->type_name("f32|bf16|f16")
       ->required()
       ->check(OneOf({"f32", "bf16", "f16"}));
+  DefineJson(command, arguments);
+}
+
+void DefineRepo(CLI::App& command, Arguments& arguments) {
+  command.add_option("OWNER/NAME", arguments.repo, "the model, as the hub names it")->type_name("REPO")->required();
+}
+
+void DefinePull(CLI::App& command, Arguments& arguments) {
+  DefineRepo(command, arguments);
+  command.add_option("--revision", arguments.revision, "branch, tag or commit (default: main)")->type_name("REV");
+  command
+      .add_option("--include", arguments.include,
+                  "files to fetch, shell patterns, instead of configuration, tokenizer, preprocessor and safetensors")
+      ->type_name("PATTERN");
+  command.add_flag("--allow-pickle", arguments.allow_pickle,
+                   "fetch pytorch_model*.bin when there are no safetensors (read without executing anything)");
+  command.add_flag("--offline", arguments.offline, "make no connection: say what is there and what is missing");
+  command.add_option("--max-bytes", arguments.max_bytes, "refuse models that are larger (default: 50 GB)")
+      ->type_name("N")
+      ->check(Range(1, INT64_MAX));
+  DefineJson(command, arguments);
+  DefineQuiet(command, arguments);
+}
+
+void DefineRemove(CLI::App& command, Arguments& arguments) {
+  DefineRepo(command, arguments);
   DefineJson(command, arguments);
 }
 
@@ -144,15 +212,21 @@ void DefineCompletion(CLI::App& command, Arguments& arguments) {
 
 constexpr Command kCommands[] = {
     {"classify", "Name what is in pictures", "fovea classify --top 3 samples/cat.jpg", DefineClassify, Classify, true},
-    {"embed", "Turn pictures into vectors, close together when they look alike",
+    {"embed", "Turn pictures or texts into vectors, close together when they are alike",
      "fovea embed samples --out samples.npy", DefineEmbed, Embed, true},
     {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index,
      true},
     {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search,
      true},
+    {"train", "Train or fine-tune a model", "fovea train recipe.json --set epochs=5", DefineTrain, Train, true},
     {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval, true},
+    {"verify", "Compare a model with its reference, stage by stage", "fovea verify path/to/model", DefineVerify, Verify,
+     true},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},
-    {"models", "List the models on this machine", "fovea models", DefineJson, Models},
+    {"models", "List the models on this machine", "fovea models", DefineModels, Models},
+    {"pull", "Fetch a model from a hub, once, and check it", "fovea pull google/vit-base-patch16-224", DefinePull,
+     Pull},
+    {"rm", "Remove a model that was pulled", "fovea rm google/vit-base-patch16-224", DefineRemove, Remove},
     {"convert", "Save a model with its weights in another type",
      "fovea convert efficientnet-lite2 lite2-bf16 --type bf16", DefineConvert, Convert},
     {"doctor", "Show what this machine has and what is missing", "fovea doctor", DefineJson, Doctor},

@@ -123,8 +123,10 @@ void Console::Note(std::string_view text) {
   std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
-void Console::BeginProgress(int64_t total) {
+void Console::BeginProgress(int64_t total, Unit unit) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  unit_ = unit;
+  first_done_ = -1;
   is_active_ = !is_quiet_ && total != 1;
   total_ = total;
   done_ = failed_ = 0;
@@ -134,6 +136,7 @@ void Console::BeginProgress(int64_t total) {
 void Console::Progress(int64_t done, int64_t total, int64_t failed) {
   const std::lock_guard<std::mutex> lock(mutex_);
   done_ = done;
+  if (first_done_ < 0) first_done_ = unit_ == Unit::kBytes ? done : 0;
   total_ = total;
   failed_ = failed;
   if (!is_active_) return;
@@ -157,10 +160,11 @@ void Console::EraseBar() {
 void Console::DrawProgress(bool is_last) {
   last_drawn_ = Clock::now();
   const double seconds = std::chrono::duration<double>(last_drawn_ - begin_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done_) / seconds : 0;
-  std::string text = Count(done_);
-  if (total_ > 0) text += " of " + Count(total_);
-  text += Format("  %.1f/s", rate);
+  const double rate = seconds > 0 ? static_cast<double>(done_ - std::max<int64_t>(first_done_, 0)) / seconds : 0;
+  const bool is_bytes = unit_ == Unit::kBytes;
+  std::string text = is_bytes ? Bytes(done_) : Count(done_);
+  if (total_ > 0) text += " of " + (is_bytes ? Bytes(total_) : Count(total_));
+  text += is_bytes ? "  " + Bytes(std::llround(rate)) + "/s" : Format("  %.1f/s", rate);
   if (total_ > 0 && rate > 0 && !is_last) text += "  " + Duration(static_cast<double>(total_ - done_) / rate) + " left";
   if (failed_ > 0) text += "  " + Count(failed_) + " failed";
   if (!err_is_terminal_) {

@@ -36,7 +36,8 @@ class Console {
   void Note(std::string_view text);  // not with --quiet
 
   // ---- progress: a bar on a terminal, else a line every few seconds
-  void BeginProgress(int64_t total);  // 0: not known yet
+  enum class Unit { kItems, kBytes };
+  void BeginProgress(int64_t total, Unit unit = Unit::kItems);  // 0: not known yet
   void Progress(int64_t done, int64_t total, int64_t failed);
   void EndProgress();
 
@@ -63,6 +64,8 @@ class Console {
   // progress
   bool is_active_ = false, bar_is_drawn_ = false;
   int64_t done_ = 0, total_ = 0, failed_ = 0;
+  Unit unit_ = Unit::kItems;
+  int64_t first_done_ = -1;  // what was there before the work began counts for no rate
   Clock::time_point begin_{}, last_drawn_{};
 };
 

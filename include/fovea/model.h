@@ -19,7 +19,8 @@ namespace fovea {
 
 namespace runtime {
 class LoadedModel;
-}
+struct LabelFeatures;
+}  // namespace runtime
 
 // One class and how likely the model holds it to be.
 struct Label {
@@ -38,6 +39,27 @@ struct Analysis {
   std::vector<float> embedding;  // [D], L2-normalised
 };
 
+// $XDG_CACHE_HOME/fovea/labels, else ~/.cache/fovea/labels; "" when neither variable is set.
+std::string DefaultLabelCache();
+
+struct LabelOptions {
+  // Sentences around a label, each with "{}" where it goes. Several make an ensemble: their features are averaged.
+  std::vector<std::string> templates = {"a photo of a {}"};
+  // Folder where the features of labels are kept from one run to the next; "" keeps none.
+  std::string cache_folder = DefaultLabelCache();
+};
+
+// Classes given as words, as one model reads them (see Model::PrepareLabels). Cheap to copy.
+class LabelSet {
+ public:
+  const std::vector<std::string>& names() const;
+
+ private:
+  friend class Model;
+  std::shared_ptr<const runtime::LabelFeatures> features_;
+  std::string fingerprint_;  // of the model that made it
+};
+
 struct ModelInfo {
   std::string name;                       // as it was asked for, or the folder's name
   std::string path;                       // folder of the weights
@@ -49,15 +71,17 @@ struct ModelInfo {
   int64_t memory_bytes;                   // of the weights as held in memory
   int64_t classes;                        // 0 when it does not classify
   int64_t embedding_dim;                  // D, 0 when it embeds nothing
-  std::vector<std::string> capabilities;  // "classify", "embed_image", ...
+  int64_t max_text_tokens;                // longer texts are cut; 0 when it reads no text or sets no limit
+  std::vector<std::string> capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly"
 };
 
 class Model {
  public:
   // `name_or_path`: a folder in the Hugging Face layout (config.json, preprocessor_config.json, weights as
-  // *.safetensors or pytorch_model.bin), or the name of a bundled model, looked up in the folders of ModelSearchPath().
-  // A path always wins. Throws kNotFound, kCorruptData, kUnimplemented (model_type or option), each naming file and
-  // cause.
+  // *.safetensors or pytorch_model.bin), the name of a bundled model, or OWNER/NAME of a model that was pulled
+  // (fovea/hub.h). Names are looked up in the folders of ModelSearchPath(), OWNER/NAME also in the cache of Hugging
+  // Face's own programs ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub). No connection is made. A path always
+  // wins. Throws kNotFound, kCorruptData, kUnimplemented (model_type or option), each naming file and cause.
   static Model Load(const std::string& name_or_path);
 
   const ModelInfo& info() const;
@@ -67,6 +91,20 @@ class Model {
 
   // One L2-normalised vector of info().embedding_dim floats for each picture.
   std::vector<std::vector<float>> EmbedImages(std::span<const Image> images) const;
+
+  // One L2-normalised vector of info().embedding_dim floats for each text (UTF-8; longer ones are cut at
+  // info().max_text_tokens). Throws kUnimplemented when the model reads no text, kNotFound / kCorruptData for its
+  // tokenizer.
+  std::vector<std::vector<float>> EmbedTexts(std::span<const std::string> texts) const;
+
+  // Zero-shot classification: classes of yours instead of the model's own. PrepareLabels encodes the words once; the
+  // set then serves any number of pictures. Scores are a softmax over the labels (CLIP), or for each label the
+  // probability that it fits (SigLIP), with the model's own scale and bias. Throws kUnimplemented when the model
+  // compares no pictures with texts, kInvalidArgument for an empty label, a template without "{}", or a set that
+  // another model made.
+  LabelSet PrepareLabels(const std::vector<std::string>& labels, const LabelOptions& options = {}) const;
+  std::vector<std::vector<Label>> Classify(std::span<const Image> images, const LabelSet& labels,
+                                           const ClassifyOptions& options = {}) const;
 
   // Labels and embedding from one forward. `options.top_k` = 0 skips the labels.
   std::vector<Analysis> Analyze(std::span<const Image> images, const ClassifyOptions& options = {}) const;
@@ -89,15 +127,27 @@ class Model {
 // /usr/share/fovea/models).
 std::vector<std::string> ModelSearchPath();
 
-// One line for each model found on the search path.
+// One line for each model found on the search path: FOLDER/NAME by its name, FOLDER/OWNER/NAME as OWNER/NAME.
 struct ModelListing {
   std::string name;
   std::string path;
   std::string model_type;
   std::string licence;
-  int64_t size_bytes;  // of all files
+  int64_t size_bytes;    // of all files
+  std::string revision;  // the commit it was pulled at (fovea/hub.h), "" for other models
 };
 std::vector<ModelListing> ListModels();
+
+// One line for each architecture that folders in the Hugging Face layout may ask for.
+struct ArchitectureInfo {
+  std::string model_type;  // as in config.json
+  std::string title;
+  std::string tasks;
+  std::string paper;        // authors, year, arXiv number
+  std::string reference;    // permalink to the implementation it is compared with
+  std::string checkpoints;  // public weights that it was measured with, "" for none
+};
+std::vector<ArchitectureInfo> Architectures();
 
 // The name used when none is given: "efficientnet-lite2".
 std::string DefaultModelName();

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".index.json";
 constexpr const char* kUsualNames[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                       "pytorch_model.bin.index.json"};
+                                       "pytorch_model.bin.index.json", "open_clip_model.safetensors"};
 constexpr std::string_view kExtensions[] = {".safetensors", ".pth", ".pt", ".bin"};
 
 // A zip archive or a pickle is a PyTorch checkpoint. A safetensors file starts with the length of its header, so its
@@ -53,6 +53,11 @@ std::vector<NamedTensor> ReadShards(const std::string& index_path) {
   std::unordered_set<std::string> seen;
   for (const auto& [file, names] : names_by_shard) {
     const std::string shard_path = (std::filesystem::path(index_path).parent_path() / file).string();
+    std::error_code ignored;
+    if (!std::filesystem::exists(shard_path, ignored)) {
+      Fail(ErrorCode::kNotFound, "[checkpoint] ", source, " names ", base::PrintableUtf8(file),
+           ", which is not there; hint: ", names_by_shard.size(), " files belong to it, get them all");
+    }
     std::unordered_set<std::string> in_shard;
     for (NamedTensor& named : ReadFile(shard_path)) {
       RequireData(seen.insert(named.name).second, "[checkpoint] two shards of ", source, " hold \"",

@@ -1,14 +1,15 @@
 // Reading the weights of a model, whichever of the usual files hold them.
 //
 // In a folder the first of these is taken: model.safetensors, model.safetensors.index.json with its shards,
-// pytorch_model.bin, pytorch_model.bin.index.json with its shards, or else the only *.safetensors, *.pth, *.pt or *.bin
-// there is. A path to one of these files works too; what a file is, is told by its content.
+// pytorch_model.bin, pytorch_model.bin.index.json with its shards, open_clip_model.safetensors, or else the only
+// *.safetensors, *.pth, *.pt or *.bin there is. A path to one of these files works too; what a file is, is told by its
+// content.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "formats/named_tensor.h"
+#include "tensor/named_tensor.h"
 
 namespace fovea::formats {
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 
 #include "base/file.h"
 #include "formats/safetensors.h"
@@ -57,9 +58,40 @@ TEST(Checkpoint, JoinsShards) {
   base::WriteTextFileAtomically(index, R"({"weight_map": {"a": "s2.safetensors"}})");
   EXPECT_NE(Message(index).find("no such tensor"), std::string::npos);
   base::WriteTextFileAtomically(index, R"({"weight_map": {"a": "s1.safetensors", "c": "s3.safetensors"}})");
-  EXPECT_NE(Message(index).find("s3.safetensors"), std::string::npos);
+  EXPECT_NE(Message(index).find("s3.safetensors, which is not there"), std::string::npos) << Message(index);
   Write(folder.File("s3.safetensors"), {kA, {"c", Tensor::Scalar(3)}});
   EXPECT_NE(Message(index).find("two shards"), std::string::npos);
+}
+
+// Both kinds of shards, as torch and safetensors write them, with f32, f16 and bf16 side by side: (i - 5) / 4.
+TEST(Checkpoint, ReadsTheShardsOfEitherKindInEveryType) {
+  for (const std::string kind : {"sharded_safetensors", "sharded_bin"}) {
+    SCOPED_TRACE(kind);
+    std::map<std::string, Tensor> tensors;
+    for (const NamedTensor& named : ReadCheckpoint(testing::SourcePath("tests/golden/formats/" + kind)))
+      tensors[named.name] = named.tensor;
+    ASSERT_EQ(tensors.size(), 4u);
+    EXPECT_EQ(tensors["wte.weight"].dtype(), DType::kF32);
+    EXPECT_EQ(tensors["h.0.weight"].dtype(), DType::kF16);
+    EXPECT_EQ(tensors["h.1.weight"].dtype(), DType::kBF16);
+    EXPECT_EQ(tensors["wte.weight"].shape(), (Shape{3, 4}));
+    EXPECT_EQ(tensors["h.1.weight"].shape(), (Shape{4, 3}));
+    for (const auto& [name, tensor] : tensors) {
+      const Tensor values = tensor.To(DType::kF32);
+      for (int64_t i = 0; i < values.numel(); ++i)
+        EXPECT_EQ(values.data<float>()[i], static_cast<float>(i - 5) / 4) << name;
+    }
+  }
+}
+
+TEST(Checkpoint, AShardCutShortIsNamed) {
+  const testing::TemporaryFolder folder;
+  const std::string copy = folder.File("copy"), shard = copy + "/pytorch_model-00002-of-00002.bin";
+  std::filesystem::copy(testing::SourcePath("tests/golden/formats/sharded_bin"), copy);
+  std::filesystem::resize_file(shard, std::filesystem::file_size(shard) / 2);
+  EXPECT_NE(Message(copy).find("pytorch_model-00002-of-00002.bin"), std::string::npos) << Message(copy);
+  std::filesystem::remove(shard);
+  EXPECT_NE(Message(copy).find("pytorch_model-00002-of-00002.bin, which is not there"), std::string::npos);
 }
 
 TEST(Checkpoint, ShardsStayBesideTheirIndex) {

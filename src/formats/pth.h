@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/named_tensor.h"
+#include "tensor/named_tensor.h"
 
 namespace fovea::formats {
 

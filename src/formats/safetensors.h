@@ -19,7 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "formats/named_tensor.h"
+#include "tensor/named_tensor.h"
 
 namespace fovea::formats {
 

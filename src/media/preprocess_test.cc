@@ -78,6 +78,41 @@ TEST(Preprocess, DefaultsAreThoseOfTheProcessor) {
       << clip.ToString();
 }
 
+TEST(Preprocess, TheModelTypeChoosesTheProcessorWhenTheFileDoesNot) {
+  const auto config = [](const std::string& json) { return base::Config::Parse(json, "config.json"); };
+  const PreprocessSpec clip = PreprocessSpec::FromConfig(config(R"({"size": 30})"), "clip");
+  EXPECT_EQ(clip.size.shortest_edge, 30);
+  EXPECT_EQ(clip.crop_height, 224);
+  EXPECT_TRUE(PreprocessSpec::FromConfig(config("{}"), "efficientnet").include_top);
+  const PreprocessSpec named =
+      PreprocessSpec::FromConfig(config(R"({"image_processor_type": "ViTImageProcessor"})"), "efficientnet");
+  EXPECT_FALSE(named.include_top);  // a name in the file goes first
+  EXPECT_EQ(PreprocessSpec::FromConfig(config("{}"), "unheard-of").size.height, 224);
+  const PreprocessSpec efficientnet = PreprocessSpec::OfModel(config(R"({"model_type": "efficientnet"})"));
+  EXPECT_EQ(efficientnet.size.height, 346);
+  EXPECT_EQ(efficientnet.resample, Filter::kBicubic);
+  EXPECT_TRUE(efficientnet.include_top);
+  EXPECT_EQ(PreprocessSpec::OfModel(config(R"({"model_type": "vgg"})")).centring, Centring::kTorchvision);
+  for (const char* json : {"{}", R"({"model_type": "visual_bert"})", R"({"model_type": "siglip2"})"})
+    EXPECT_THROW(PreprocessSpec::OfModel(config(json)), Error) << json;
+}
+
+TEST(Preprocess, OpenClipTakesTheSizeOfTheModel) {
+  const auto spec_of = [](const std::string& json) {
+    return PreprocessSpec::FromOpenClip(base::Config::Parse(json, "open_clip_config.json"));
+  };
+  EXPECT_EQ(spec_of("{}").size.shortest_edge, 224);
+  EXPECT_EQ(spec_of(R"({"size": 96})").size.shortest_edge, 96);
+  EXPECT_EQ(spec_of(R"({"model_cfg": {"vision_cfg": {"image_size": 336}}, "preprocess_cfg": {"size": 96}})").crop_width,
+            336);
+  EXPECT_EQ(spec_of(R"({"size": 96, "resize_mode": "longest"})").size.fit, Fit::kInside);
+  EXPECT_EQ(OutputSize(spec_of(R"({"size": [60, 30], "resize_mode": "longest"})"), 10, 10).height, 60);
+  for (const char* json :
+       {R"({"mode": "L"})", R"({"interpolation": "lanczos"})", R"({"resize_mode": "pad"})", R"({"size": [1, 2, 3]})",
+        R"({"fill_color": 256, "resize_mode": "longest"})", R"({"std": [0, 1, 1]})", R"({"size": 0})"})
+    EXPECT_THROW(spec_of(json), Error) << json;
+}
+
 TEST(Preprocess, LongestEdgeLimitsTheLongSide) {
   const PreprocessSpec spec = SpecOf(R"({"size": {"shortest_edge": 20, "longest_edge": 50}})");
   EXPECT_EQ(OutputSize(spec, 100, 100).width, 20);
@@ -108,6 +143,22 @@ TEST(Preprocess, RefusesWhatItDoesNotCover) {
   EXPECT_NE(message_of(R"({"image_mean": [1]})").find("image_mean"), std::string::npos);
   EXPECT_NE(message_of(R"({"resample": 9})").find("resample"), std::string::npos);
   EXPECT_NE(message_of(R"({"crop_pct": 0.875})").find("crop_pct"), std::string::npos);
+  EXPECT_NE(message_of(R"({"do_flip_channel_order": true})").find("\"do_flip_channel_order\""), std::string::npos);
+  EXPECT_NE(message_of(R"({"interpolation": "bicubic"})").find("\"interpolation\""), std::string::npos);
+  EXPECT_EQ(message_of(
+                R"({"interpolation": null, "do_pad": false, "processor_class": "X", "data_format": "channels_first"})"),
+            "accepted");
+  EXPECT_NE(message_of(R"({"include_top": true})").find("include_top"), std::string::npos);
+  EXPECT_NE(message_of(R"({"image_processor_type": "Siglip2ImageProcessorFast"})").find("PatchSpec"),
+            std::string::npos);
+  EXPECT_NE(message_of(R"({"image_processor_type": "DINOv3ViTImageProcessor", "resample": 1})").find("bilinear"),
+            std::string::npos);
+  EXPECT_NE(message_of(R"({"image_processor_type": "ConvNextImageProcessor", "size": {"height": 9, "width": 9}})")
+                .find("shortest_edge"),
+            std::string::npos);
+  EXPECT_NE(message_of(R"({"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0})").find("crop_pct"),
+            std::string::npos);
+  EXPECT_NE(message_of(R"({"image_processor": {"do_pad": true}})").find("\"do_pad\""), std::string::npos);
   EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 2})").find("crop_pct"), std::string::npos);
   EXPECT_NE(message_of(R"({"crop_first": true, "crop_pct": 0.5, "crop_size": 9})").find("crop_size"),
             std::string::npos);

@@ -60,6 +60,10 @@ Image Resize(const Image& image, const ResizeOptions& options);
 // As above, from a view into `out` [height, width, 3] of the result or its window, without padding.
 void ResizeInto(const ImageView& view, const ResizeOptions& options, uint8_t* out);
 
+// As above, but without rounding: f32 [height, width, 3], 0 to 255, and beyond where the filter sharpens. Not for
+// nearest.
+void ResizeFloat(const ImageView& view, const ResizeOptions& options, float* out);
+
 // The boring twin in double precision, for tests: within 1/255 of Resize.
 Image ResizeReference(const ImageView& view, const ResizeOptions& options);
 

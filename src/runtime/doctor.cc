@@ -26,6 +26,8 @@
 #include "base/cpu.h"
 #include "base/simd.h"
 #include "base/strings.h"
+#include "hub/digest.h"
+#include "hub/http.h"
 
 namespace fovea {
 namespace {
@@ -83,6 +85,8 @@ std::vector<LibraryFact> Libraries(const HeifFacts& heif) {
       {"libtiff", TiffVersion(), "TIFF", true},
       {"giflib", base::StrCat(GIFLIB_MAJOR, '.', GIFLIB_MINOR, '.', GIFLIB_RELEASE), "GIF", true},
       {"libheif", heif.version, "HEIC and AVIF", !heif.version.empty()},
+      {"libcurl", hub::CurlVersion(), "fetching models", !hub::CurlVersion().empty()},
+      {"OpenSSL", hub::CryptoVersion(), "checking what was fetched", !hub::CryptoVersion().empty()},
       {"zlib", zlibVersion(), "compressed weights and pictures", true},
   };
   return libraries;
@@ -113,6 +117,9 @@ MachineReport ExamineMachine() {
                                      ? "HEIC and AVIF pictures cannot be read: libheif is missing; install libheif1"
                                      : "libheif lacks a decoder for HEIC or AVIF; install libde265-0 and libdav1d6");
   }
+
+  if (hub::CurlVersion().empty() || hub::CryptoVersion().empty())
+    report.problems.emplace_back("models cannot be pulled: install libcurl4 and libssl3");
 
   for (const std::string& folder : ModelSearchPath()) {
     std::error_code ignored;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -11,6 +12,9 @@
 #include "base/parallel.h"
 #include "formats/checkpoint.h"
 #include "formats/safetensors.h"
+#include "ops/norm.h"
+#include "ops/shape.h"
+#include "runtime/label_set.h"
 #include "runtime/model_folder.h"
 
 namespace fovea::runtime {
@@ -26,14 +30,16 @@ std::string Listed(const std::vector<std::string>& names) {
   return text;
 }
 
-std::string CanonicalName(std::string name, const models::Entry& entry) {
-  for (const auto& [from, to] : entry.renames) {
-    const bool is_prefix = from.starts_with('^');
-    const std::string_view sought = is_prefix ? from.substr(1) : from;
-    const size_t at = is_prefix ? (name.starts_with(sought) ? 0 : std::string::npos) : name.find(sought);
-    if (at != std::string::npos) name.replace(at, sought.size(), to);
+// Whether `name` is `pattern`, where each "*" stands for anything.
+bool IsLike(std::string_view name, std::string_view pattern) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return name == pattern;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  const std::string_view rest = pattern.substr(star + 1);
+  for (size_t begin = star; begin <= name.size(); ++begin) {
+    if (IsLike(name.substr(begin), rest)) return true;
   }
-  return name;
+  return false;
 }
 
 Tensor InComputeType(const Tensor& tensor, const nn::Parameter& parameter, const LoadOptions& options) {
@@ -54,8 +60,14 @@ std::vector<std::string> ReadClassNames(const base::Config& config) {
 
 media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry,
                                      const base::Config& config) {
-  const std::string path = folder + "/preprocessor_config.json";
-  if (std::filesystem::exists(path)) return media::PreprocessSpec::FromConfig(base::Config::FromFile(path));
+  // The order of transformers: a processor_config.json counts when it holds the image processor too.
+  for (const char* name : {"/processor_config.json", "/preprocessor_config.json"}) {
+    const std::string path = folder + name;
+    if (!std::filesystem::exists(path)) continue;
+    const base::Config file = base::Config::FromFile(path);
+    if (std::string_view(name) == "/processor_config.json" && !file.Has("image_processor")) continue;
+    return media::PreprocessSpec::FromConfig(file, entry.model_type);
+  }
   Require(entry.input_spec != nullptr, "[model] ", base::PrintableUtf8(folder),
           " has no preprocessor_config.json, and ", entry.model_type, " has no rule of its own for preparing pictures");
   return entry.input_spec(config);
@@ -101,19 +113,19 @@ const models::Entry& FindEntry(const base::Config& config) {
   const auto model_type = config.Require<std::string>("model_type");
   std::vector<std::string_view> known;
   for (const models::Entry* entry : models::AllEntries()) {
-    if (entry->model_type == model_type) return *entry;
+    if (entry->model_type == model_type || std::ranges::count(entry->aliases, model_type) > 0) return *entry;
     known.push_back(entry->model_type);
   }
   Fail(ErrorCode::kUnimplemented, "[model] ", config.source(), " asks for model_type \"",
        base::PrintableUtf8(model_type), "\"; Fovea has ", base::Join(known));
 }
 
-void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors,
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options) {
-  std::map<std::string, const formats::NamedTensor*> by_name;
+  std::map<std::string, const NamedTensor*> by_name;
   std::vector<std::string> problems, missing, unknown;
-  for (const formats::NamedTensor& tensor : tensors) {
-    const std::string name = CanonicalName(tensor.name, entry);
+  for (const NamedTensor& tensor : tensors) {
+    const std::string name = models::Renamed(tensor.name, entry.renames);
     if (!by_name.emplace(name, &tensor).second) problems.push_back("two tensors for " + name);
   }
   nn::ForEachParameter(network, [&](const std::string& path, nn::Parameter& parameter) {
@@ -130,46 +142,68 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
     }
     by_name.erase(found);
   });
-  for (const auto& [name, tensor] : by_name) unknown.push_back(name);
+  for (const auto& [name, tensor] : by_name) {
+    const auto fits = [&name = name](std::string_view pattern) { return IsLike(name, pattern); };
+    if (std::ranges::none_of(entry.unused, fits)) unknown.push_back(name);
+  }
   if (!missing.empty()) problems.insert(problems.begin(), "missing " + Listed(missing));
   if (!unknown.empty()) problems.push_back("not part of this model: " + Listed(unknown));
   Require(problems.empty(), "[model] the weights in ", source, " do not fit the configuration: ", Listed(problems));
 }
 
+std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::Entry& entry, base::Config& config) {
+  std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
+  if (entry.amend != nullptr) config = entry.amend(config, tensors);
+  if (entry.adapt != nullptr) entry.adapt(tensors, config);
+  return tensors;
+}
+
 std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name,
                                                      const LoadOptions& options) {
-  auto model = std::shared_ptr<LoadedModel>(new LoadedModel(base::Config::FromFile(folder + "/config.json")));
+  auto model = std::shared_ptr<LoadedModel>(new LoadedModel(ReadModelConfig(folder)));
   const models::Entry& entry = FindEntry(model->config_);
+  const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, model->config_);
   model->network_ = entry.create(model->config_);
-  model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
+  const bool sees = model->network_->CanEncodeImages() || model->network_->CanEncodePatches();
+  if (sees) model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
+  model->texts_ = std::make_unique<TextEncoder>(folder, std::string(entry.model_type));
   model->class_names_ = ReadClassNames(model->config_);
-  const std::vector<formats::NamedTensor> tensors = formats::ReadCheckpoint(folder);
   AssignParameters(*model->network_, entry, tensors, base::PrintableUtf8(folder), options);
 
-  ModelInfo& info = model->info_;
-  info.name = name;
-  info.path = folder;
-  info.model_type = entry.model_type;
-  info.licence = CardLicence(folder);
-  info.input = model->preprocess_.ToString();
-  info.classes = static_cast<int64_t>(model->class_names_.size());
-  nn::ForEachParameter(*model->network_, [&](const std::string&, nn::Parameter& parameter) {
-    if (parameter.kind() == nn::Parameter::Kind::kTrained) info.parameters += parameter.shape().numel();
-    if (parameter.has_value()) info.memory_bytes += parameter.value().size_bytes();
-  });
-  if (model->network_->CanEncodeImages()) {
-    info.embedding_dim = model->network_->FeatureSize();
-    info.capabilities.emplace_back("embed_image");
-    if (info.classes > 0) info.capabilities.insert(info.capabilities.begin(), "classify");
-  }
+  model->Describe(folder, name);
   base::ContentHasher hasher;
-  hasher.Add(model->config_.Text()).Add(info.input);
-  for (const formats::NamedTensor& tensor : tensors) {
+  hasher.Add(model->config_.Text()).Add(model->info_.input);
+  for (const NamedTensor& tensor : tensors) {
     const Tensor dense = tensor.tensor.Contiguous();
     hasher.Add(tensor.name).Add(dense.shape().ToString()).Add({dense.raw(), static_cast<size_t>(dense.size_bytes())});
   }
-  info.fingerprint = hasher.Hex();
+  model->info_.fingerprint = hasher.Hex();
   return model;
+}
+
+// Everything of info_ but the fingerprint.
+void LoadedModel::Describe(const std::string& folder, const std::string& name) {
+  const bool sees = network_->CanEncodeImages() || network_->CanEncodePatches();
+  info_.name = name;
+  info_.path = folder;
+  info_.model_type = config_.Require<std::string>("model_type");
+  info_.licence = CardLicence(folder);
+  if (sees) info_.input = preprocess_.ToString();
+  info_.classes = static_cast<int64_t>(class_names_.size());
+  nn::ForEachParameter(*network_, [&](const std::string&, nn::Parameter& parameter) {
+    if (parameter.kind() == nn::Parameter::Kind::kTrained) info_.parameters += parameter.shape().numel();
+    if (parameter.has_value()) info_.memory_bytes += parameter.value().size_bytes();
+  });
+  if (sees && info_.classes > 0) info_.capabilities.emplace_back("classify");
+  if (sees) info_.capabilities.emplace_back("embed_image");
+  if (network_->CanEncodeTexts()) {
+    info_.capabilities.emplace_back("embed_text");
+    info_.max_text_tokens = network_->Texts().max_tokens;
+  }
+  if (network_->HowItMatches() != models::Matching::kNone) info_.capabilities.emplace_back("match");
+  if (network_->CanEncodeJointly()) info_.capabilities.emplace_back("embed_jointly");
+  const bool only_reads = network_->CanEncodeTexts() && !sees;
+  info_.embedding_dim = only_reads ? texts_->FeatureSize(*network_) : network_->FeatureSize();
 }
 
 Tensor LoadedModel::Prepare(std::span<const Image> images) const {
@@ -188,39 +222,55 @@ Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   return pixels;
 }
 
-std::vector<Analysis> LoadedModel::Analyze(std::span<const Image> images, int64_t top_k) const {
-  std::vector<Analysis> analyses;
+void LoadedModel::ForEachBatch(
+    std::span<const Image> images,
+    const std::function<void(const models::ImageOutputs&, size_t begin, size_t count)>& use) const {
+  if (!network_->CanEncodeImages()) {
+    Fail(ErrorCode::kUnimplemented, "[model] ", base::PrintableUtf8(info_.name), ", of type ", info_.model_type,
+         ", encodes no pictures");
+  }
+  const auto size_of = [&](size_t i) { return media::OutputSize(preprocess_, images[i].width, images[i].height); };
   size_t begin = 0;
   while (begin < images.size()) {
-    const auto size_of = [&](size_t i) { return media::OutputSize(preprocess_, images[i].width, images[i].height); };
     const media::PixelSize size = size_of(begin);
     size_t end = begin + 1;
     while (end < images.size() && end - begin < kBatch && size_of(end).height == size.height &&
            size_of(end).width == size.width)
       ++end;
-    const models::ImageOutputs outputs = network_->EncodeImages(Prepare(images.subspan(begin, end - begin)));
-    const int64_t feature_size = outputs.features.dim(1);
-    for (size_t i = 0; i < end - begin; ++i) {
+    use(network_->EncodeImages(Prepare(images.subspan(begin, end - begin))), begin, end - begin);
+    begin = end;
+  }
+}
+
+std::vector<Analysis> LoadedModel::Analyze(std::span<const Image> images, int64_t top_k) const {
+  std::vector<Analysis> analyses;
+  ForEachBatch(images, [&](const models::ImageOutputs& outputs, size_t, size_t count) {
+    const Tensor features = outputs.features.Contiguous();
+    const int64_t feature_size = features.dim(1);
+    for (int64_t i = 0; i < static_cast<int64_t>(count); ++i) {
       Analysis analysis;
-      analysis.embedding =
-          Normalized(outputs.features.data<float>() + static_cast<int64_t>(i) * feature_size, feature_size);
+      analysis.embedding = Normalized(features.data<float>() + i * feature_size, feature_size);
       if (top_k > 0 && outputs.logits.defined()) {
         const int64_t classes = outputs.logits.dim(1);
-        analysis.labels =
-            TopLabels(outputs.logits.data<float>() + static_cast<int64_t>(i) * classes, classes, top_k, class_names_);
+        analysis.labels = TopLabels(outputs.logits.data<float>() + i * classes, classes, top_k, class_names_);
       }
       analyses.push_back(std::move(analysis));
     }
-    begin = end;
-  }
+  });
   return analyses;
+}
+
+Tensor LoadedModel::ImageFeatures(std::span<const Image> images) const {
+  std::vector<Tensor> parts;
+  ForEachBatch(images, [&](const models::ImageOutputs& outputs, size_t, size_t) { parts.push_back(outputs.features); });
+  return Concat(parts, 0);
 }
 
 void LoadedModel::Save(const std::string& folder, DType dtype) const {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) Fail(ErrorCode::kIo, "[model] cannot create ", base::PrintableUtf8(folder), ": ", error.message());
-  std::vector<formats::NamedTensor> tensors;
+  std::vector<NamedTensor> tensors;
   nn::ForEachParameter(*network_, [&](const std::string& path, nn::Parameter& parameter) {
     if (!parameter.has_value()) return;
     // Vectors (norms, biases, statistics) stay f32: they are few, and a variance can leave the range of f16.
@@ -229,7 +279,8 @@ void LoadedModel::Save(const std::string& folder, DType dtype) const {
     tensors.push_back({path, is_counter ? parameter.value() : parameter.value().To(is_matrix ? dtype : DType::kF32)});
   });
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
-  for (const char* name : {"config.json", "preprocessor_config.json", "README.md"})
+  for (const char* name :
+       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md"})
     CopyIfThere(info_.path, folder, name);
 }
 
@@ -240,6 +291,16 @@ namespace fovea {
 Model Model::Load(const std::string& name_or_path) {
   const std::string folder = runtime::ResolveModelFolder(name_or_path);
   return Model(runtime::LoadedModel::Load(folder, name_or_path));
+}
+
+std::vector<ArchitectureInfo> Architectures() {
+  std::vector<ArchitectureInfo> all;
+  for (const models::Entry* entry : models::AllEntries()) {
+    const models::Card& card = entry->card;
+    all.push_back({std::string(entry->model_type), std::string(card.title), std::string(card.tasks),
+                   std::string(card.paper), std::string(card.reference), std::string(card.checkpoints)});
+  }
+  return all;
 }
 
 const ModelInfo& Model::info() const { return impl_->info(); }
@@ -263,6 +324,47 @@ std::vector<std::vector<float>> Model::EmbedImages(std::span<const Image> images
   std::vector<std::vector<float>> embeddings;
   for (Analysis& analysis : impl_->Analyze(images, 0)) embeddings.push_back(std::move(analysis.embedding));
   return embeddings;
+}
+
+std::vector<std::vector<float>> Model::EmbedTexts(std::span<const std::string> texts) const {
+  if (!impl_->network().CanEncodeTexts())
+    Fail(ErrorCode::kUnimplemented, "[embed] the model ", base::PrintableUtf8(info().name), " reads no text");
+  std::vector<std::vector<float>> embeddings;
+  if (texts.empty()) return embeddings;
+  const Tensor features = L2Normalize(impl_->TextFeatures(texts)).Contiguous();  // [N,D]
+  for (int64_t i = 0; i < features.dim(0); ++i) {
+    const float* row = features.data<float>() + i * features.dim(1);
+    embeddings.emplace_back(row, row + features.dim(1));
+  }
+  return embeddings;
+}
+
+const std::vector<std::string>& LabelSet::names() const {
+  static const std::vector<std::string> none;
+  return features_ ? features_->names : none;
+}
+
+std::string DefaultLabelCache() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return std::string(cache) + "/fovea/labels";
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? std::string(home) + "/.cache/fovea/labels" : "";
+}
+
+LabelSet Model::PrepareLabels(const std::vector<std::string>& labels, const LabelOptions& options) const {
+  LabelSet set;
+  set.features_ = std::make_shared<const runtime::LabelFeatures>(runtime::EncodeLabels(*impl_, labels, options));
+  set.fingerprint_ = info().fingerprint;
+  return set;
+}
+
+std::vector<std::vector<Label>> Model::Classify(std::span<const Image> images, const LabelSet& labels,
+                                                const ClassifyOptions& options) const {
+  Require(labels.features_ != nullptr && labels.fingerprint_ == info().fingerprint,
+          "[classify] expected labels that PrepareLabels of this model made");
+  Require(options.top_k >= 1, "[classify] expected top_k >= 1, got ", options.top_k);
+  if (images.empty()) return {};
+  return runtime::ScoreLabels(*impl_, impl_->ImageFeatures(images), *labels.features_, options.top_k);
 }
 
 void Model::Save(const std::string& folder, const std::string& type) const {

@@ -1,16 +1,18 @@
 // A network with its weights, its way of preparing pictures and its class names: what a model folder becomes.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
-#include "formats/named_tensor.h"
 #include "fovea/model.h"
 #include "media/preprocess.h"
 #include "nn/entry.h"
+#include "runtime/text_encoder.h"
+#include "tensor/named_tensor.h"
 
 namespace fovea::runtime {
 
@@ -22,7 +24,8 @@ struct LoadOptions {
 
 class LoadedModel {
  public:
-  // Reads `folder` (config.json, preprocessor_config.json, weights). `name`: what the user called it.
+  // Reads `folder` (config.json, preprocessor_config.json or processor_config.json, weights). `name`: what the user
+  // called it.
   static std::shared_ptr<const LoadedModel> Load(const std::string& folder, const std::string& name,
                                                  const LoadOptions& options = {});
 
@@ -32,6 +35,11 @@ class LoadedModel {
   const std::vector<std::string>& class_names() const { return class_names_; }
   const models::Model& network() const { return *network_; }
 
+  const TextEncoder& texts() const { return *texts_; }
+
+  // Features of texts, [N,D], not normalised. Throws kUnimplemented when the network reads no text.
+  Tensor TextFeatures(std::span<const std::string> texts) const { return texts_->Features(*network_, texts); }
+
   // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves
   // them of different sizes.
   Tensor Prepare(std::span<const Image> images) const;
@@ -39,23 +47,35 @@ class LoadedModel {
   // Features and logits of pictures. Pictures that come out in one size run as one batch.
   std::vector<Analysis> Analyze(std::span<const Image> images, int64_t top_k) const;
 
+  // Features of pictures, [B,D], not normalised.
+  Tensor ImageFeatures(std::span<const Image> images) const;
+
   // See Model::Save.
   void Save(const std::string& folder, DType dtype) const;
 
  private:
   explicit LoadedModel(base::Config config) : config_(std::move(config)) {}
+  void Describe(const std::string& folder, const std::string& name);
+
+  // Calls `use(outputs, begin, count)` for each batch of pictures of one size.
+  void ForEachBatch(std::span<const Image> images,
+                    const std::function<void(const models::ImageOutputs&, size_t begin, size_t count)>& use) const;
 
   base::Config config_;
   media::PreprocessSpec preprocess_;
   std::unique_ptr<models::Model> network_;
+  std::unique_ptr<TextEncoder> texts_;
   std::vector<std::string> class_names_;
   ModelInfo info_;
 };
 
 // Gives every parameter of `network` its tensor. Strict: throws one kInvalidArgument that lists missing, unknown and
 // misshapen tensors, naming `source`.
-void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const formats::NamedTensor> tensors,
+void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options = {});
+
+// The weights of `folder`, changed as `entry` asks (Entry::adapt); `config` becomes what they show (Entry::amend).
+std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::Entry& entry, base::Config& config);
 
 // The entry for config's model_type. Throws kUnimplemented listing the architectures there are.
 const models::Entry& FindEntry(const base::Config& config);

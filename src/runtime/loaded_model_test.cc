@@ -17,12 +17,18 @@ namespace {
 class ModelFolder : public ::testing::Test {
  protected:
   ModelFolder() {
-    const auto golden =
-        formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_b0.safetensors"));
-    base::WriteTextFileAtomically(folder_.File("config.json"), golden.metadata().at("config"));
+    Write("efficientnet_b0");
     base::WriteTextFileAtomically(folder_.File("preprocessor_config.json"),
                                   R"({"do_resize": true, "size": {"height": 48, "width": 64}, "resample": 2,
       "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
+  }
+
+  // Makes it the folder of another network, of the golden file with this name.
+  void Write(const std::string& name) {
+    const auto golden =
+        formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + name + ".safetensors"));
+    base::WriteTextFileAtomically(folder_.File("config.json"), golden.metadata().at("config"));
+    weights_.clear();
     for (const auto& info : golden.tensors()) {
       if (info.name.starts_with("weights.")) weights_.push_back({info.name.substr(8), golden.Get(info.name)});
     }
@@ -47,7 +53,7 @@ class ModelFolder : public ::testing::Test {
   }
 
   testing::TemporaryFolder folder_;
-  std::vector<formats::NamedTensor> weights_;
+  std::vector<NamedTensor> weights_;
 };
 
 TEST_F(ModelFolder, ClassifiesAndEmbedsTheSameAloneAndInABatch) {
@@ -122,6 +128,93 @@ TEST_F(ModelFolder, RefusalsNameTheCause) {
   EXPECT_NE(ErrorOf(folder_.path()).find("model.safetensors"), std::string::npos);
   std::filesystem::remove(folder_.File("model.safetensors"));
   EXPECT_NE(ErrorOf(folder_.path()), "");
+}
+
+// A folder as OpenCLIP publishes it: its own names for configuration, weights and tensors.
+TEST(OpenClipFolder, LoadsAndGivesTheFeaturesOfTheReference) {
+  const auto golden =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/open_clip_quickgelu.safetensors"));
+  const testing::TemporaryFolder folder;
+  const base::Config config = base::Config::Parse(golden.metadata().at("config"), "golden");
+  base::WriteTextFileAtomically(folder.File("open_clip_config.json"),
+                                "{\"model_cfg\": " + config.Object("model_cfg").Text() +
+                                    R"(, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}})");
+  std::vector<NamedTensor> weights;
+  for (const auto& info : golden.tensors()) {
+    if (info.name.starts_with("weights.")) weights.push_back({info.name.substr(8), golden.Get(info.name)});
+  }
+  formats::WriteSafetensors(folder.File("open_clip_model.safetensors"), weights);
+  const auto model = runtime::LoadedModel::Load(folder.path(), "tiny");
+  EXPECT_EQ(model->info().model_type, "open_clip");
+  EXPECT_EQ(model->preprocess().crop_width, 24);
+  EXPECT_EQ(model->preprocess().std[0], 0.25f);
+  const Tensor expected = golden.Get("output.features");
+  testing::ExpectClose(model->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "features");
+
+  const testing::TemporaryFolder saved;  // with the names of the network, beside the same configuration
+  model->Save(saved.path(), DType::kF32);
+  const auto again = runtime::LoadedModel::Load(saved.path(), "saved");
+  testing::ExpectClose(again->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "saved");
+}
+
+TEST_F(ModelFolder, PreparationFollowsTheFilesThereAre) {
+  const std::string fixed = Model::Load(folder_.path()).info().input;
+  // A processor_config.json counts only when it holds the image processor, and then first.
+  base::WriteTextFileAtomically(folder_.File("processor_config.json"), R"({"processor_class": "CLIPProcessor"})");
+  EXPECT_EQ(Model::Load(folder_.path()).info().input, fixed);
+  base::WriteTextFileAtomically(folder_.File("processor_config.json"),
+                                R"({"image_processor": {"image_processor_type": "CLIPImageProcessor"}})");
+  const Model nested = Model::Load(folder_.path());
+  EXPECT_NE(nested.info().input.find("short side to 224"), std::string::npos) << nested.info().input;
+  const testing::TemporaryFolder copy;
+  nested.Save(copy.File("saved"), "f32");
+  EXPECT_EQ(Model::Load(copy.File("saved")).info().input, nested.info().input);
+  // Without either: what transformers' EfficientNetImageProcessor does by default.
+  std::filesystem::remove(folder_.File("processor_config.json"));
+  std::filesystem::remove(folder_.File("preprocessor_config.json"));
+  EXPECT_NE(Model::Load(folder_.path()).info().input.find("resize to 346x346 bicubic"), std::string::npos);
+  EXPECT_NE(Model::Load(folder_.path()).info().input.find("std again"), std::string::npos);
+  const auto lite =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/efficientnet_lite.safetensors"));
+  base::WriteTextFileAtomically(folder_.File("config.json"), lite.metadata().at("config"));
+  EXPECT_NE(ErrorOf(folder_.path()).find("Lite needs preprocessor_config.json"), std::string::npos);
+}
+
+TEST_F(ModelFolder, ShardsAnswerAsTheWholeFileDoes) {
+  std::vector<NamedTensor> whole, parts[2];
+  std::string map;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const bool is_matrix = weights_[i].tensor.shape().rank() >= 2;
+    const DType dtype = !is_matrix ? weights_[i].tensor.dtype() : i % 2 == 0 ? DType::kF16 : DType::kBF16;
+    whole.push_back({weights_[i].name, weights_[i].tensor.To(dtype)});
+    parts[i % 2].push_back(whole.back());
+    map += base::StrCat(map.empty() ? "" : ", ", "\"", whole.back().name, "\": \"part", i % 2, ".safetensors\"");
+  }
+  formats::WriteSafetensors(folder_.File("model.safetensors"), whole);
+  const Image image = Gradient(64, 48, 5);
+  const auto expected = Model::Load(folder_.path()).EmbedImages(std::span(&image, 1))[0];
+  std::filesystem::remove(folder_.File("model.safetensors"));
+  for (int k = 0; k < 2; ++k)
+    formats::WriteSafetensors(folder_.File(base::StrCat("part", k, ".safetensors")), parts[k]);
+  base::WriteTextFileAtomically(folder_.File("model.safetensors.index.json"), "{\"weight_map\": {" + map + "}}");
+  EXPECT_EQ(Model::Load(folder_.path()).EmbedImages(std::span(&image, 1))[0], expected);
+  std::filesystem::remove(folder_.File("part1.safetensors"));
+  EXPECT_NE(ErrorOf(folder_.path()).find("part1.safetensors"), std::string::npos);
+}
+
+TEST_F(ModelFolder, AModelThatSeesNoPicturesSaysSo) {
+  const Image image = Gradient(20, 20, 1);
+  for (const std::string name : {"bert_model", "lxmert_plain", "visual_bert_answering"}) {
+    Write(name);
+    const Model model = Model::Load(folder_.path());
+    try {
+      model.EmbedImages(std::span(&image, 1));
+      ADD_FAILURE() << name << " embeds pictures";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnimplemented);
+      EXPECT_NE(error.message().find("encodes no pictures"), std::string::npos) << error.message();
+    }
+  }
 }
 
 TEST_F(ModelFolder, NamesAreFoundOnTheSearchPath) {

@@ -6,16 +6,20 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "fovea/hub.h"
 #include "fovea/model.h"
+#include "hub/cache.h"
 
 namespace fovea {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kOpenClipConfig = "open_clip_config.json";
+
 bool IsModelFolder(const fs::path& folder) {
   std::error_code ignored;
-  return fs::is_regular_file(folder / "config.json", ignored);
+  return fs::is_regular_file(folder / "config.json", ignored) || fs::is_regular_file(folder / kOpenClipConfig, ignored);
 }
 
 std::string Environment(const char* name) {
@@ -53,22 +57,43 @@ std::vector<std::string> ModelSearchPath() {
   return folders;
 }
 
+namespace {
+
+// Adds the model in `folder` unless one of that name was found before.
+void AddListing(const std::string& name, const std::string& folder, std::vector<ModelListing>& models) {
+  const bool is_known =
+      std::any_of(models.begin(), models.end(), [&](const ModelListing& m) { return m.name == name; });
+  if (is_known) return;
+  std::string model_type, licence = runtime::CardLicence(folder);
+  try {
+    model_type = runtime::ReadModelConfig(folder).Get<std::string>("model_type", "");
+  } catch (const Error&) {
+    model_type = "unreadable";
+  }
+  const std::optional<hub::Record> record = hub::ReadRecord(folder);
+  if (record && !record->licence.empty()) licence = record->licence;
+  models.push_back(
+      {name, folder, model_type, licence, runtime::FolderSizeBytes(folder), record ? record->commit : std::string()});
+}
+
+}  // namespace
+
 std::vector<ModelListing> ListModels() {
   std::vector<ModelListing> models;
   for (const std::string& folder : ModelSearchPath()) {
     std::error_code ignored;
     for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
-      const std::string name = it->path().filename().string(), path = it->path().string();
-      const bool is_known =
-          std::any_of(models.begin(), models.end(), [&](const ModelListing& m) { return m.name == name; });
-      if (is_known || !IsModelFolder(it->path())) continue;
-      std::string model_type;
-      try {
-        model_type = base::Config::FromFile(path + "/config.json").Get<std::string>("model_type", "");
-      } catch (const Error&) {
-        model_type = "unreadable";
+      const std::string name = it->path().filename().string();
+      if (IsModelFolder(it->path())) {
+        AddListing(name, it->path().string(), models);
+        continue;
       }
-      models.push_back({name, path, model_type, runtime::CardLicence(path), runtime::FolderSizeBytes(path)});
+      for (fs::directory_iterator at(it->path(), ignored), last; at != last; at.increment(ignored)) {
+        const std::string repo = name + "/" + at->path().filename().string();
+        const bool is_model =
+            hub::IsRepoName(repo) && (IsModelFolder(at->path()) || hub::ReadRecord(at->path().string()));
+        if (is_model) AddListing(repo, at->path().string(), models);
+      }
     }
   }
   std::sort(models.begin(), models.end(), [](const ModelListing& a, const ModelListing& b) { return a.name < b.name; });
@@ -76,6 +101,15 @@ std::vector<ModelListing> ListModels() {
 }
 
 namespace runtime {
+
+base::Config ReadModelConfig(const std::string& folder) {
+  std::error_code ignored;
+  const std::string open_clip = (fs::path(folder) / kOpenClipConfig).string();
+  if (fs::is_regular_file(fs::path(folder) / "config.json", ignored) || !fs::is_regular_file(open_clip, ignored))
+    return base::Config::FromFile(folder + "/config.json");
+  const base::Config config = base::Config::FromFile(open_clip);
+  return config.MergedOver(base::Config::Parse(R"({"model_type": "open_clip"})", open_clip));
+}
 
 std::string ResolveModelFolder(const std::string& name_or_path) {
   Require(!name_or_path.empty(), "[model] expected a name or a folder, got \"\"");
@@ -88,6 +122,16 @@ std::string ResolveModelFolder(const std::string& name_or_path) {
     for (const std::string& folder : ModelSearchPath()) {
       if (IsModelFolder(fs::path(folder) / name_or_path)) return (fs::path(folder) / name_or_path).string();
     }
+  }
+  if (hub::IsRepoName(name_or_path)) {
+    for (const std::string& folder : ModelSearchPath()) {
+      if (IsModelFolder(fs::path(folder) / name_or_path)) return (fs::path(folder) / name_or_path).string();
+    }
+    const std::string folder = hub::FindInHuggingFaceCache(name_or_path);
+    if (!folder.empty()) return folder;
+    Fail(ErrorCode::kNotFound, "[model] there is no folder ", name_or_path,
+         ", and no model of this name has been pulled; ", "hint: run `fovea pull ", name_or_path, "`, or ",
+         hub::ByHand(name_or_path, hub::DefaultEndpoint(), PulledModelsFolder() + "/" + name_or_path, {}));
   }
   Fail(ErrorCode::kNotFound, "[model] no model \"", base::PrintableUtf8(name_or_path),
        "\": neither a folder nor a name in ", base::Join(ModelSearchPath()),
@@ -116,7 +160,7 @@ std::string CardLicence(const std::string& folder) {
 int64_t FolderSizeBytes(const std::string& folder) {
   int64_t total = 0;
   std::error_code ignored;
-  for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
+  for (fs::recursive_directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
     if (it->is_regular_file(ignored)) total += static_cast<int64_t>(it->file_size(ignored));
   }
   return total;

@@ -10,10 +10,14 @@ namespace fovea::runtime {
 // The folder for a path or a name (see ModelSearchPath in fovea/model.h). Throws kNotFound listing where it looked.
 std::string ResolveModelFolder(const std::string& name_or_path);
 
+// config.json, or where there is none open_clip_config.json with "model_type": "open_clip" added. Throws kNotFound,
+// kCorruptData.
+base::Config ReadModelConfig(const std::string& folder);
+
 // The licence that the model card (README.md) states in its front matter, "" when there is none.
 std::string CardLicence(const std::string& folder);
 
-// Size of all regular files directly in `folder`; bytes.
+// Size of all regular files in `folder` and below; bytes.
 int64_t FolderSizeBytes(const std::string& folder);
 
 }  // namespace fovea::runtime

@@ -5,8 +5,8 @@
 namespace fovea::e2e {
 namespace {
 
-const std::vector<std::string> kCommands = {"classify", "embed",   "index",  "search",     "eval", "info",
-                                            "models",   "convert", "doctor", "completion", "man"};
+const std::vector<std::string> kCommands = {"classify", "embed", "index",   "search", "eval",       "info", "models",
+                                            "pull",     "rm",    "convert", "doctor", "completion", "man"};
 
 TEST(CliUsage, VersionIsOneLine) {
   const Result result = RunFovea({"--version"});
@@ -41,6 +41,8 @@ TEST(CliUsage, WrongUsageIsExitCodeTwoAndSaysWhatToDo) {
                                                        {"embed", "x.jpg", "--text", "y"},
                                                        {"index"},
                                                        {"search"},
+                                                       {"pull"},
+                                                       {"rm"},
                                                        {"convert", "a"},
                                                        {"eval", "cooking", "--data", "x.tar"},
                                                        {"eval", "classify"},

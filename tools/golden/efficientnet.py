@@ -22,6 +22,8 @@ from efficientnet_lite_pytorch import EfficientNet as LiteNet
 from efficientnet_lite_pytorch.utils import BlockDecoder, GlobalParams
 from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
+from golden.inputs import image_inputs
+
 CLASSES = 7
 
 # The package's names -> transformers' names. `_bn0` of a block exists only where the block expands.
@@ -99,14 +101,14 @@ def lite_stages(model: LiteNet) -> dict:
     return stages
 
 
-def forward_lite(model: LiteNet, pixels: torch.Tensor):
+def forward_lite(model: LiteNet, inputs: dict) -> dict:
     """The package's forward, spelt out so that each stage can be seen; `check_lite_forward` compares it with the original."""
-    x = model.stem_probe(model._swish(model._bn0(model._conv_stem(pixels))))
+    x = model.stem_probe(model._swish(model._bn0(model._conv_stem(inputs["pixels"]))))
     for block in model._blocks:
         x = block(x)
     x = model.top_probe(model._swish(model._bn1(model._conv_head(x))))
     features = model.pooled_probe(model._avg_pooling(x)).flatten(1)
-    return features, model._fc(features)
+    return {"features": features, "logits": model._fc(features)}
 
 
 def lite_as_transformers(config: dict, classes: int) -> EfficientNetForImageClassification:
@@ -132,9 +134,9 @@ def check_lite(golden, classes: int) -> None:
     twin.load_state_dict({rename_lite(name): value for name, value in golden.model.state_dict().items()}, strict=True)
     golden.model.eval()
     with torch.no_grad():
-        original = golden.model(golden.pixels)
-        torch.testing.assert_close(forward_lite(golden.model, golden.pixels)[1], original)
-        torch.testing.assert_close(twin(golden.pixels).logits, original)
+        original = golden.model(golden.inputs["pixels"])
+        torch.testing.assert_close(forward_lite(golden.model, golden.inputs)["logits"], original)
+        torch.testing.assert_close(twin(golden.inputs["pixels"]).logits, original)
 
 
 def lite_golden(make, variant, about, image_size, width, depth, strings, seed):
@@ -145,8 +147,8 @@ def lite_golden(make, variant, about, image_size, width, depth, strings, seed):
     model = LiteNet(blocks, params)
     config = dict(lite_config(params, blocks), id2label={str(i): f"class {i}" for i in range(CLASSES)})
     generator = f"efficientnet_lite_pytorch {efficientnet_lite_pytorch.__version__}"
-    golden = make(variant, about, config, model, forward_lite, lite_stages(model), (image_size, image_size), 2, CLASSES, generator,
-                  rename=rename_lite, seed=seed)
+    inputs = image_inputs(3, (image_size, image_size), 2, CLASSES, seed)
+    golden = make(variant, about, config, model, forward_lite, lite_stages(model), inputs, generator, rename=rename_lite, seed=seed)
     check_lite(golden, CLASSES)
     return golden
 
@@ -161,13 +163,13 @@ def transformers_golden(make, variant, about, image_size, batch, seed, with_trai
     stages.update({block: f"blocks.{index}" for index, block in enumerate(network.encoder.blocks)})
     stages.update({network.encoder.top_activation: "top", network.pooler: "pooled"})
 
-    def forward(model, pixels):
-        features = model.efficientnet(pixels).pooler_output
-        return features, model.classifier(features)
+    def forward(model, inputs):
+        features = model.efficientnet(inputs["pixels"]).pooler_output
+        return {"features": features, "logits": model.classifier(features)}
 
     generator = f"transformers {transformers.__version__}"
-    return make(variant, about, config, model, forward, stages, image_size, batch, CLASSES, generator, with_training=with_training,
-                seed=seed)
+    return make(variant, about, config, model, forward, stages, image_inputs(3, image_size, batch, CLASSES, seed), generator,
+                with_training=with_training, seed=seed)
 
 
 def goldens(make):

@@ -14,7 +14,6 @@ from efficientnet_lite_pytorch.utils import get_model_params
 from PIL import Image, ImageOps
 
 SIZE = 260
-CROP_PCT = SIZE / (SIZE + 32)
 
 
 def load_model(weights: str = "f32") -> EfficientNet:
@@ -27,16 +26,16 @@ def load_model(weights: str = "f32") -> EfficientNet:
     return model.eval()
 
 
-def crop_box(width: int, height: int) -> tuple:
-    side = min(width, height) * CROP_PCT
+def crop_box(width: int, height: int, size: int = SIZE) -> tuple:
+    side = min(width, height) * (size / (size + 32))
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)
 
 
-def prepare_u8(image: Image.Image) -> np.ndarray:
-    """[260,260,3] u8, before normalisation."""
+def prepare_u8(image: Image.Image, size: int = SIZE) -> np.ndarray:
+    """[size,size,3] u8, before normalisation. The other Lite models differ in size only."""
     image = ImageOps.exif_transpose(image).convert("RGB")
-    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=crop_box(*image.size)))
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=crop_box(*image.size, size)))
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-DTYPES = {"float32": "F32", "float16": "F16", "int64": "I64", "uint8": "U8"}
+DTYPES = {"float32": "F32", "float16": "F16", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
 
 
 def save(path: Path, tensors: dict, metadata: dict) -> None:

@@ -1,0 +1,20 @@
+// A table of vectors, looked up by number: words, positions, segments.
+#pragma once
+
+#include "nn/parameter.h"
+#include "ops/embedding.h"
+
+namespace fovea::nn {
+
+// weight [V,D].
+class Embedding {
+ public:
+  Embedding(int64_t count, int64_t size) : weight(Shape{count, size}) {}
+
+  Tensor operator()(const Tensor& ids) const { return fovea::Embedding(weight, ids); }  // i64 [...] -> [...,D]
+  void Visit(Visitor& v) { v("weight", weight); }
+
+  Parameter weight;
+};
+
+}  // namespace fovea::nn

@@ -1,0 +1,37 @@
+#include "nn/entry.h"
+
+namespace fovea::models {
+
+// A network without the capability that was asked for.
+
+ImageOutputs Model::EncodeImages(const Tensor&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not encode pictures");
+}
+
+ImageOutputs Model::EncodePatches(const PatchInputs&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not encode pictures cut into patches");
+}
+
+TextOutputs Model::EncodeTexts(const TextInputs&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not encode texts");
+}
+
+JointOutputs Model::EncodeJointly(const JointInputs&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not encode text and regions together");
+}
+
+Tensor Model::MatchLogits(const Tensor&, const Tensor&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not compare pictures with texts");
+}
+
+std::string Renamed(std::string name, std::span<const Rename> renames) {
+  for (const auto& [from, to] : renames) {
+    const bool is_prefix = from.starts_with('^');
+    const std::string_view sought = is_prefix ? from.substr(1) : from;
+    const size_t at = is_prefix ? (name.starts_with(sought) ? 0 : std::string::npos) : name.find(sought);
+    if (at != std::string::npos) name.replace(at, sought.size(), to);
+  }
+  return name;
+}
+
+}  // namespace fovea::models

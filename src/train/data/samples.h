@@ -1,0 +1,82 @@
+// Where training pictures come from: WebDataset shards and folders, behind one interface, and the shuffled stream of
+// references to them.
+//
+// A reference costs a few bytes and decodes nothing; a shard is mapped, never read whole. The shuffle buffer holds
+// references, so its memory does not depend on the size of the pictures, and resuming skips over thousands of samples
+// in no time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "fovea/image.h"
+
+namespace fovea::train {
+
+// One shard or one folder, opened. Safe to read from several threads.
+class SampleSet {
+ public:
+  virtual ~SampleSet() = default;
+  virtual int64_t size() const = 0;
+  virtual std::string Key(int64_t index) const = 0;
+  virtual Image Picture(int64_t index) const = 0;
+  // The class as text, "" when there is none. `field`: for shards the key below "labels" (or beside it) of KEY.json, or
+  // "cls" for the file KEY.cls; a folder's class is the name of its sub-folder.
+  virtual std::string Label(int64_t index, const std::string& field) const = 0;
+  // KEY.json's "captions" (or "caption"), else the lines of KEY.txt.
+  virtual std::vector<std::string> Captions(int64_t index) const = 0;
+};
+
+// `path`: a .tar shard or a folder. Throws kNotFound, kIo, kCorruptData.
+std::shared_ptr<const SampleSet> OpenSamples(const std::string& path);
+
+struct SampleRef {
+  std::shared_ptr<const SampleSet> set;
+  int64_t index = 0;
+  int64_t label = -1;  // -1: none
+};
+
+// What a stream runs over: paths, which of their samples count, and how labels become numbers.
+struct SampleFilter {
+  std::vector<std::string> paths;
+  std::string label_field;     // "" with `needs_label` false
+  bool needs_label = false;    // samples without a known class are left out
+  bool needs_caption = false;  // samples without a caption are left out
+  std::map<std::string, int64_t> classes;
+  // A share of the samples, chosen by a hash of the key, belongs to validation.
+  double validation_share = 0;
+  bool takes_validation = false;  // the validation part, else the rest
+};
+
+// True when the sample belongs to the filter's part; sets `ref.label`.
+bool Accepts(const SampleFilter& filter, SampleRef& ref);
+
+// How many samples of each class there are (before `classes` filters), by name. Without labels: one entry "".
+std::map<std::string, int64_t> CountLabels(const SampleFilter& filter);
+int64_t CountSamples(const SampleFilter& filter);
+
+// The samples of one epoch in a random order: shards in random order, samples through a buffer of `buffer` references.
+// buffer 0: as they lie. The same (filter, seed, epoch) gives the same order.
+class SampleStream {
+ public:
+  SampleStream(const SampleFilter& filter, int64_t buffer, uint64_t seed, int64_t epoch);
+  bool Next(SampleRef& ref);
+
+ private:
+  bool NextInOrder(SampleRef& ref);
+
+  const SampleFilter& filter_;
+  size_t buffer_size_;
+  uint64_t state_;
+  std::vector<std::string> paths_;
+  size_t next_path_ = 0;
+  std::shared_ptr<const SampleSet> set_;
+  int64_t next_index_ = 0;
+  std::vector<SampleRef> buffer_;
+};
+
+}  // namespace fovea::train

@@ -1,0 +1,190 @@
+#include "train/network.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "formats/safetensors.h"
+#include "runtime/loaded_model.h"
+#include "runtime/model_folder.h"
+#include "train/data/random.h"
+
+namespace fovea::train {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Kind = nn::Parameter::Kind;
+
+std::vector<std::string> ClassNames(const base::Config& config) {
+  std::vector<std::string> names;
+  if (!config.Has("id2label")) return names;
+  const base::Config labels = config.Object("id2label");
+  for (size_t i = 0; i < labels.Keys().size(); ++i) names.push_back(labels.Require<std::string>(std::to_string(i)));
+  return names;
+}
+
+base::Config WithClasses(const base::Config& config, const std::vector<std::string>& classes) {
+  json edited = config.json();
+  json by_id = json::object(), by_label = json::object();
+  for (size_t i = 0; i < classes.size(); ++i) {
+    by_id[std::to_string(i)] = classes[i];
+    by_label[classes[i]] = i;
+  }
+  edited["id2label"] = by_id;
+  edited["label2id"] = by_label;
+  edited["num_labels"] = classes.size();
+  // An encoder without classes becomes a classifier as transformers names it: "ViTModel", "ViTForImageClassification".
+  auto architectures = config.Get<std::vector<std::string>>("architectures", {});
+  if (!architectures.empty() && architectures[0].ends_with("Model")) {
+    architectures[0].replace(architectures[0].size() - 5, 5, "ForImageClassification");
+    edited["architectures"] = architectures;
+  }
+  return base::Config::Parse(edited.dump(), config.source());
+}
+
+// The same preparation with another size of the result.
+std::string WithImageSize(const std::string& text, const std::string& source, int64_t size) {
+  json edited = base::ParseJson(text, source);
+  const media::PreprocessSpec spec = media::PreprocessSpec::FromConfig(base::Config::Parse(text, source));
+  const json square = {{"height", size}, {"width", size}};
+  if (spec.do_center_crop && spec.crop_first_pct == 0) {
+    const double wider = static_cast<double>(std::max(spec.size.shortest_edge, spec.size.height)) /
+                         static_cast<double>(std::max<int64_t>(1, spec.crop_height));
+    const auto edge = std::max<int64_t>(size, std::llround(wider * static_cast<double>(size)));
+    edited["crop_size"] = square;
+    edited["size"] =
+        spec.size.shortest_edge > 0 ? json{{"shortest_edge", edge}} : json{{"height", edge}, {"width", edge}};
+  } else {
+    edited["size"] = square;
+  }
+  edited["do_resize"] = true;
+  return edited.dump(2) + "\n";
+}
+
+// He et al. 2015 for convolutions, a deviation of 0.02 for other matrices, 1 for scales, 0 for the rest.
+Tensor Initial(const std::string& path, const nn::Parameter& parameter, uint64_t seed) {
+  const Shape& shape = parameter.shape();
+  if (parameter.kind() == Kind::kCounter) return Tensor::Zeros(shape, DType::kI64);
+  if (shape.rank() < 2) {
+    const bool is_one = path.ends_with("weight") || path.ends_with("running_var");
+    return Tensor::Full(shape, is_one ? 1.0f : 0.0f).Clone();
+  }
+  const uint64_t place = std::stoull(base::ContentHasher().Add(path).Hex().substr(0, 16), nullptr, 16);
+  Random random(MixSeeds(seed, place));
+  const double fan_in = static_cast<double>(shape.numel()) / static_cast<double>(std::max<int64_t>(1, shape[0]));
+  const double deviation = shape.rank() > 2 ? std::sqrt(2.0 / fan_in) : 0.02;
+  Tensor value = Tensor::Empty(shape);
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    const double radius = std::sqrt(-2.0 * std::log(1.0 - random.Uniform()));
+    value.mutable_data<float>()[i] = static_cast<float>(deviation * radius * std::cos(2 * M_PI * random.Uniform()));
+  }
+  return value;
+}
+
+std::map<std::string, Shape> Shapes(models::Model& model) {
+  std::map<std::string, Shape> shapes;
+  nn::ForEachParameter(model, [&](const std::string& path, nn::Parameter& p) { shapes.emplace(path, p.shape()); });
+  return shapes;
+}
+
+bool IsWeightsFile(const std::string& name) {
+  return std::ranges::any_of(std::initializer_list<const char*>{".safetensors", ".bin", ".pth", ".pt", ".index.json"},
+                             [&](const char* ending) { return name.ends_with(ending); });
+}
+
+}  // namespace
+
+std::map<std::string, Tensor> Values(models::Model& model) {
+  std::map<std::string, Tensor> values;
+  nn::ForEachParameter(model, [&](const std::string& path, nn::Parameter& p) {
+    if (p.has_value()) values.emplace(path, p.value());
+  });
+  return values;
+}
+
+std::vector<std::string> ModelClasses(const Recipe& recipe) {
+  return ClassNames(runtime::ReadModelConfig(runtime::ResolveModelFolder(recipe.model)));
+}
+
+Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& classes) {
+  const std::string folder = runtime::ResolveModelFolder(recipe.model);
+  base::Config base_config = runtime::ReadModelConfig(folder);
+  const models::Entry& entry = runtime::FindEntry(base_config);
+  std::vector<NamedTensor> tensors;
+  if (!recipe.is_from_scratch) tensors = runtime::ReadWeights(folder, entry, base_config);
+  const std::vector<std::string> base_classes = ClassNames(base_config);
+  const bool has_new_classes = !classes.empty() && classes != base_classes;
+  Network network{.model = nullptr,
+                  .config = has_new_classes ? WithClasses(base_config, classes) : base_config,
+                  .base_folder = folder,
+                  .class_names = classes.empty() ? base_classes : classes};
+  network.model = entry.create(network.config);
+
+  const std::string preprocess_path = folder + "/preprocessor_config.json";
+  if (fs::exists(preprocess_path)) {
+    network.preprocess_text = base::ReadTextFile(preprocess_path);
+    if (recipe.image_size > 0)
+      network.preprocess_text = WithImageSize(network.preprocess_text, preprocess_path, recipe.image_size);
+    network.preprocess = media::PreprocessSpec::FromConfig(
+        base::Config::Parse(network.preprocess_text, preprocess_path), entry.model_type);
+  } else {
+    Require(entry.input_spec != nullptr && recipe.image_size == 0, "[train] ", base::PrintableUtf8(folder),
+            " has no preprocessor_config.json, so data.image_size cannot be changed");
+    network.preprocess = entry.input_spec(network.config);
+  }
+
+  if (!classes.empty()) {
+    std::vector<std::string> one_more = classes;
+    one_more.emplace_back("\x01");
+    const auto probe = Shapes(*entry.create(WithClasses(base_config, one_more)));
+    for (const auto& [path, shape] : Shapes(*network.model)) {
+      if (probe.at(path) != shape) network.head.push_back(path);
+    }
+  }
+  std::map<std::string, Tensor> known;
+  if (!recipe.is_from_scratch) {
+    const auto source = entry.create(base_config);
+    runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
+    known = Values(*source);
+    if (has_new_classes) {
+      for (const std::string& path : network.head) known.erase(path);
+    }
+  }
+  nn::ForEachParameter(*network.model, [&](const std::string& path, nn::Parameter& parameter) {
+    const auto found = known.find(path);
+    if (found != known.end() && found->second.shape() == parameter.shape()) {
+      parameter.Assign(found->second.Contiguous().Clone());
+      return;
+    }
+    parameter.Assign(Initial(path, parameter, recipe.seed));
+    if (parameter.kind() != Kind::kCounter) network.fresh.push_back(path);
+  });
+  return network;
+}
+
+void WriteModelFolder(const Network& network, const std::map<std::string, Tensor>& values, const std::string& folder,
+                      const std::string& card) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) Fail(ErrorCode::kIo, "[train] cannot create ", base::PrintableUtf8(folder), ": ", error.message());
+  for (const auto& file : fs::directory_iterator(network.base_folder, error)) {
+    const std::string name = file.path().filename().string();
+    if (!file.is_regular_file(error) || IsWeightsFile(name) || name == "README.md" || name == "config.json") continue;
+    if (fs::equivalent(file.path(), folder + "/" + name, error)) continue;
+    base::WriteTextFileAtomically(folder + "/" + name, base::ReadTextFile(file.path().string()));
+  }
+  if (!network.preprocess_text.empty())
+    base::WriteTextFileAtomically(folder + "/preprocessor_config.json", network.preprocess_text);
+  base::WriteTextFileAtomically(folder + "/README.md", card);
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, value] : values) tensors.push_back({name, value});
+  formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
+  base::WriteTextFileAtomically(folder + "/config.json", network.config.json().dump(2) + "\n");
+}
+
+}  // namespace fovea::train

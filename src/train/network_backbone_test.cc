@@ -1,0 +1,42 @@
+// An encoder without classes (DINO's ViT, as it is published) as the beginning of a classifier.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "formats/safetensors.h"
+#include "testing/testing.h"
+#include "train/network.h"
+
+namespace fovea::train {
+namespace {
+
+TEST(BuildNetwork, GivesABackboneAHeadForNewClassesAndKeepsItsWeights) {
+  const auto golden = formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/vit_dino.safetensors"));
+  const testing::TemporaryFolder folder;
+  auto config = nlohmann::json::parse(golden.metadata().at("config"));
+  config.erase("add_pooling_layer");
+  base::WriteTextFileAtomically(folder.File("config.json"), config.dump());
+  std::vector<NamedTensor> weights;
+  for (const auto& info : golden.tensors()) {
+    if (info.name.starts_with("weights.vit.")) weights.push_back({info.name.substr(12), golden.Get(info.name)});
+  }
+  formats::WriteSafetensors(folder.File("model.safetensors"), weights);
+
+  Recipe recipe;
+  recipe.model = folder.path();
+  const Network network = BuildNetwork(recipe, {"cat", "dog", "rocket"});
+  EXPECT_EQ(network.head, (std::vector<std::string>{"classifier.bias", "classifier.weight"}));
+  std::vector<std::string> fresh = network.fresh;
+  std::sort(fresh.begin(), fresh.end());
+  EXPECT_EQ(fresh, network.head);
+  EXPECT_EQ(network.config.Get<std::vector<std::string>>("architectures", {}),
+            std::vector<std::string>{"ViTForImageClassification"});
+  const auto values = Values(*network.model);
+  EXPECT_EQ(values.at("classifier.weight").shape(), (Shape{3, 24}));
+  testing::ExpectClose(values.at("vit.layernorm.weight"), golden.Get("weights.vit.layernorm.weight"), 0.0f);
+}
+
+}  // namespace
+}  // namespace fovea::train

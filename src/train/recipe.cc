@@ -1,0 +1,289 @@
+#include "train/recipe.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace fovea::train {
+namespace {
+
+using Words = std::vector<std::string>;
+
+const Words kUnsupported = {"gradient_checkpointing", "precision", "distributed", "cache_features"};
+
+size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+// `where`: "" or "data."
+void CheckKeys(const base::Config& object, const std::string& where, const Words& known) {
+  for (const std::string& key : object.Keys()) {
+    if (std::ranges::find(known, key) != known.end()) continue;
+    if (std::ranges::find(kUnsupported, key) != kUnsupported.end()) {
+      Fail(ErrorCode::kUnimplemented, "[recipe] ", object.source(), ": \"", where, key,
+           "\" is not supported yet; hint: leave it out; micro_batch_size bounds the memory of a step");
+    }
+    const std::string nearest = NearestWord(key, known);
+    Fail(ErrorCode::kInvalidArgument, "[recipe] ", object.source(), ": unknown key \"", where, base::PrintableUtf8(key),
+         "\"",
+         nearest.empty() ? "; known are " + base::Join(known) : "; hint: did you mean \"" + where + nearest + "\"?");
+  }
+}
+
+std::string OneOf(const base::Config& object, const std::string& key, const std::string& fallback, const Words& known) {
+  const auto value = object.Get<std::string>(key, fallback);
+  Require(std::ranges::find(known, value) != known.end(), "[recipe] ", object.source(), ": expected \"", key,
+          "\" to be one of ", base::Join(known), ", got \"", base::PrintableUtf8(value), "\"");
+  return value;
+}
+
+base::Config Part(const base::Config& recipe, const std::string& key) {
+  return recipe.Has(key) ? recipe.Object(key) : base::Config::Parse("{}", recipe.source());
+}
+
+std::string Resolved(const std::string& path, const std::filesystem::path& folder) {
+  return path.empty() ? path : (folder / path).lexically_normal().string();
+}
+
+// "a.b=value": value as JSON when it is some, else as text.
+void Override(nlohmann::json& recipe, const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  Require(equals != std::string::npos && equals > 0, "[recipe] expected --set key=value, got \"",
+          base::PrintableUtf8(assignment), "\"");
+  nlohmann::json value = nlohmann::json::parse(assignment.substr(equals + 1), nullptr, false);
+  if (value.is_discarded()) value = assignment.substr(equals + 1);
+  nlohmann::json* place = &recipe;
+  for (const std::string& key : base::Split(assignment.substr(0, equals), '.')) {
+    Require(!key.empty() && (place->is_object() || place->is_null()), "[recipe] --set ",
+            base::PrintableUtf8(assignment), " names nothing that can be set");
+    place = &(*place)[key];
+  }
+  *place = std::move(value);
+}
+
+void ReadData(const base::Config& recipe, const std::filesystem::path& folder, Recipe& r) {
+  const base::Config data = recipe.Object("data");
+  CheckKeys(data, "data.",
+            {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
+             "shuffle_buffer", "threads", "augment"});
+  r.train_paths = data.Require<Words>("train");
+  r.validation_paths = data.Get<Words>("validation", {});
+  for (Words* paths : {&r.train_paths, &r.validation_paths}) {
+    for (std::string& path : *paths) path = Resolved(path, folder);
+  }
+  Require(!r.train_paths.empty(), "[recipe] ", data.source(), ": expected at least one path in data.train");
+  data.Read("validation_share", r.validation_share, 0, 0.9);
+  Require(r.validation_paths.empty() || r.validation_share == 0, "[recipe] ", data.source(),
+          ": data.validation and data.validation_share exclude each other");
+  data.Read("label", r.label_field);
+  data.Read("classes", r.classes);
+  data.Read("top_classes", r.top_classes, 0, 1e6);
+  Require(r.classes.empty() || r.top_classes == 0, "[recipe] ", data.source(),
+          ": data.classes and data.top_classes exclude each other");
+  data.Read("image_size", r.image_size, 0, 4096);
+  data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
+  data.Read("threads", r.loader_threads, 0, 256);
+  if (data.Has("augment") && data.json()["augment"].is_boolean()) {
+    r.augment.is_on = data.Get<bool>("augment", true);
+    return;
+  }
+  const base::Config a = Part(data, "augment");
+  CheckKeys(a, "data.augment.",
+            {"crop_scale", "crop_ratio", "flip", "brightness", "contrast", "saturation", "operations", "magnitude"});
+  const auto pair = [&](const char* key, double& low, double& high) {
+    const auto values = a.Get<std::vector<double>>(key, {low, high});
+    Require(values.size() == 2 && values[0] > 0 && values[0] <= values[1], "[recipe] ", a.source(),
+            ": expected data.augment.", key, " to be [low, high] with 0 < low <= high");
+    low = values[0];
+    high = values[1];
+  };
+  pair("crop_scale", r.augment.crop_scale_low, r.augment.crop_scale_high);
+  pair("crop_ratio", r.augment.crop_ratio_low, r.augment.crop_ratio_high);
+  Require(r.augment.crop_scale_high <= 1, "[recipe] ", a.source(), ": expected data.augment.crop_scale at most 1");
+  a.Read("flip", r.augment.flip, 0, 1);
+  a.Read("brightness", r.augment.brightness, 0, 1);
+  a.Read("contrast", r.augment.contrast, 0, 1);
+  a.Read("saturation", r.augment.saturation, 0, 1);
+  a.Read("operations", r.augment.operations, 0, 10);
+  a.Read("magnitude", r.augment.magnitude, 0, 10);
+}
+
+void ReadOptimizer(const base::Config& recipe, Recipe& r) {
+  const base::Config o = Part(recipe, "optimizer");
+  using Type = OptimizerOptions::Type;
+  const std::string type = OneOf(o, "type", "adamw", {"adamw", "sgd", "lion"});
+  Words known = {"type", "learning_rate", "weight_decay"};
+  if (type == "sgd") {
+    known.insert(known.end(), {"momentum", "nesterov"});
+  } else {
+    known.emplace_back("betas");
+    if (type == "adamw") known.emplace_back("eps");
+  }
+  CheckKeys(o, "optimizer.", known);
+  r.optimizer.type = type == "adamw" ? Type::kAdamW : type == "sgd" ? Type::kSgd : Type::kLion;
+  if (type == "lion") {
+    r.optimizer.beta2 = 0.99;
+    r.optimizer.learning_rate = 1e-4;
+  }
+  if (type == "sgd") {
+    r.optimizer.momentum = 0.9;
+    r.optimizer.weight_decay = 1e-4;
+    r.optimizer.learning_rate = 1e-2;
+  }
+  o.Read("learning_rate", r.optimizer.learning_rate, 0, 1e3);
+  o.Read("weight_decay", r.optimizer.weight_decay, 0, 1e3);
+  const auto betas = o.Get<std::vector<double>>("betas", {r.optimizer.beta1, r.optimizer.beta2});
+  Require(betas.size() == 2 && betas[0] >= 0 && betas[0] < 1 && betas[1] >= 0 && betas[1] < 1, "[recipe] ", o.source(),
+          ": expected optimizer.betas to be two numbers in [0,1)");
+  r.optimizer.beta1 = betas[0];
+  r.optimizer.beta2 = betas[1];
+  o.Read("eps", r.optimizer.eps, 1e-16, 1);
+  o.Read("momentum", r.optimizer.momentum, 0, 0.9999);
+  o.Read("nesterov", r.optimizer.is_nesterov);
+
+  const base::Config s = Part(recipe, "schedule");
+  CheckKeys(s, "schedule.", {"type", "warmup_steps", "end_factor"});
+  const std::string shape = OneOf(s, "type", "cosine", {"constant", "linear", "cosine"});
+  r.schedule.type = shape == "constant" ? ScheduleOptions::Type::kConstant
+                    : shape == "linear" ? ScheduleOptions::Type::kLinear
+                                        : ScheduleOptions::Type::kCosine;
+  s.Read("warmup_steps", r.schedule.warmup_steps, 0, 1e9);
+  s.Read("end_factor", r.schedule.end_factor, 0, 1);
+}
+
+void ReadGroups(const base::Config& recipe, Recipe& r) {
+  if (recipe.Has("groups")) {
+    const nlohmann::json& groups = recipe.json()["groups"];
+    Require(groups.is_array(), "[recipe] ", recipe.source(), ": expected \"groups\" to be a list of objects");
+    for (const auto& stored : groups) {
+      const base::Config group = base::Config::Parse(stored.dump(), recipe.source());
+      CheckKeys(group, "groups.", {"match", "learning_rate_scale", "weight_decay", "frozen"});
+      GroupRule rule{.match = group.Require<std::string>("match")};
+      group.Read("learning_rate_scale", rule.rate_scale, 0, 1e6);
+      if (group.Has("weight_decay")) group.Read("weight_decay", rule.weight_decay, 0, 1e3);
+      group.Read("frozen", rule.is_frozen);
+      r.groups.push_back(rule);
+    }
+  }
+  if (recipe.Has("lora")) {
+    const base::Config lora = recipe.Object("lora");
+    CheckKeys(lora, "lora.", {"rank", "alpha", "targets"});
+    r.lora.rank = lora.Require<int64_t>("rank");
+    Require(r.lora.rank >= 1 && r.lora.rank <= 4096, "[recipe] ", lora.source(),
+            ": expected lora.rank in [1,4096], got ", r.lora.rank);
+    r.lora.alpha = lora.Get<double>("alpha", static_cast<double>(r.lora.rank));
+    r.lora.targets = lora.Get<Words>("targets", {});
+  }
+}
+
+void ReadLoss(const base::Config& recipe, Recipe& r) {
+  const base::Config l = Part(recipe, "loss");
+  CheckKeys(l, "loss.",
+            r.task == Task::kClassify  ? Words{"label_smoothing"}
+            : r.task == Task::kDistill ? Words{"teacher", "temperature"}
+                                       : Words{"type", "label_smoothing", "margin"});
+  r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
+  l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
+  l.Read("margin", r.margin, 0, 10);
+  l.Read("teacher", r.teacher);
+  l.Read("temperature", r.temperature, 1e-4, 1e4);
+}
+
+void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
+  recipe.Read("batch_size", r.batch_size, 1, 1e6);
+  recipe.Read("micro_batch_size", r.micro_batch_size, 0, 1e6);
+  recipe.Read("epochs", r.epochs, 0, 1e6);
+  recipe.Read("steps", r.steps, 0, 1e9);
+  Require((r.epochs > 0) != (r.steps > 0), "[recipe] ", recipe.source(), ": expected either epochs or steps above 0");
+  recipe.Read("clip_norm", r.clip_norm, 0, 1e9);
+  recipe.Read("ema_decay", r.ema_decay, 0, 0.999999);
+  recipe.Read("frozen_statistics", r.has_frozen_statistics);
+  recipe.Read("log_every", r.log_every, 1, 1e9);
+  recipe.Read("validate_every", r.validate_every, 0, 1e9);
+  recipe.Read("checkpoint_every", r.checkpoint_every, 1, 1e9);
+  recipe.Read("keep_best", r.keep_best, 1, 100);
+}
+
+}  // namespace
+
+std::string NearestWord(const std::string& word, const std::vector<std::string>& known) {
+  std::string nearest;
+  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : known) {
+    const size_t distance = EditDistance(word.substr(0, 64), candidate);
+    if (distance < best) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overrides) {
+  nlohmann::json json = base::ParseJson(base::ReadTextFile(file, 1 << 20), base::PrintableUtf8(file));
+  Require(json.is_object(), "[recipe] ", base::PrintableUtf8(file), ": expected a JSON object");
+  for (const std::string& assignment : overrides) Override(json, assignment);
+  const base::Config recipe = base::Config::Parse(json.dump(), base::PrintableUtf8(file));
+  CheckKeys(recipe, "",
+            {"output",
+             "model",
+             "task",
+             "from_scratch",
+             "seed",
+             "data",
+             "optimizer",
+             "schedule",
+             "groups",
+             "lora",
+             "loss",
+             "batch_size",
+             "micro_batch_size",
+             "epochs",
+             "steps",
+             "clip_norm",
+             "ema_decay",
+             "frozen_statistics",
+             "log_every",
+             "validate_every",
+             "checkpoint_every",
+             "keep_best"});
+  const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  Recipe r;
+  r.text = recipe.Text();
+  r.output = Resolved(recipe.Require<std::string>("output"), folder);
+  r.model = recipe.Require<std::string>("model");
+  std::error_code ignored;
+  if (const std::string beside = Resolved(r.model, folder); std::filesystem::is_directory(beside, ignored))
+    r.model = beside;
+  const std::string task = OneOf(recipe, "task", "classify", {"classify", "contrastive", "distill"});
+  r.task = task == "classify" ? Task::kClassify : task == "contrastive" ? Task::kContrastive : Task::kDistill;
+  recipe.Read("from_scratch", r.is_from_scratch);
+  int64_t seed = 0;
+  recipe.Read("seed", seed, 0, 9e15);
+  r.seed = static_cast<uint64_t>(seed);
+  ReadData(recipe, folder, r);
+  ReadOptimizer(recipe, r);
+  ReadGroups(recipe, r);
+  ReadLoss(recipe, r);
+  ReadBookkeeping(recipe, r);
+  Require(r.task != Task::kDistill || !r.teacher.empty(), "[recipe] ", recipe.source(),
+          ": task distill needs loss.teacher, a model");
+  return r;
+}
+
+}  // namespace fovea::train

@@ -1,0 +1,83 @@
+// A recipe: everything that decides a training run, read from one JSON file.
+//
+// Strict: a key that is not known is refused together with the nearest one that is, a value of the wrong type or out of
+// range is refused by name, and what Fovea does not do yet is refused as such. docs/training.md lists all keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "train/data/augment.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+namespace fovea::train {
+
+// Parameters whose name contains `match`; the first group that matches counts.
+struct GroupRule {
+  std::string match;
+  double rate_scale = 1.0;
+  double weight_decay = -1.0;  // negative: as without a rule
+  bool is_frozen = false;
+};
+
+struct LoraOptions {
+  int64_t rank = 0;                  // 0: none
+  double alpha = 0;                  // the update is scaled by alpha / rank
+  std::vector<std::string> targets;  // parts of names; empty: every matrix and convolution
+};
+
+enum class Task : uint8_t { kClassify, kContrastive, kDistill };
+
+struct Recipe {
+  // ---- what
+  std::string output, model;  // folders (model: also a name)
+  Task task = Task::kClassify;
+  bool is_from_scratch = false;
+  uint64_t seed = 0;
+
+  // ---- data
+  std::vector<std::string> train_paths, validation_paths;
+  double validation_share = 0;
+  std::string label_field;
+  std::vector<std::string> classes;  // empty: all that occur
+  int64_t top_classes = 0;           // 0: all; else the most frequent ones
+  int64_t image_size = 0;            // px; 0: as the model's preprocessing says
+  int64_t shuffle_buffer = 10'000;
+  int64_t loader_threads = 0;  // 0: half of the cores
+  AugmentOptions augment;
+
+  // ---- optimisation
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  std::vector<GroupRule> groups;
+  bool has_frozen_statistics = false;
+  LoraOptions lora;
+  int64_t batch_size = 32, micro_batch_size = 0;  // 0: the whole batch at once
+  double epochs = 0;
+  int64_t steps = 0;     // exactly one of the two is set
+  double clip_norm = 0;  // 0: none
+  double ema_decay = 0;  // 0: none
+  double label_smoothing = 0;
+  std::string contrastive_loss = "infonce";  // "sigmoid", "max_of_hinges"
+  double margin = 0.2;
+  std::string teacher;
+  double temperature = 1.0;
+
+  // ---- bookkeeping
+  int64_t log_every = 10, validate_every = 0, checkpoint_every = 200;  // steps; validate 0: once an epoch
+  int64_t keep_best = 1;
+
+  std::string text;  // canonical JSON of all that was given
+};
+
+// Reads `file` with `overrides` ("optimizer.learning_rate=1e-4") applied on top. Paths in it are relative to the file's
+// folder. Throws kNotFound, kCorruptData (no JSON), kInvalidArgument (keys, types, ranges), kUnimplemented.
+Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overrides);
+
+// The known word nearest to `word` by edit distance, "" when none is near.
+std::string NearestWord(const std::string& word, const std::vector<std::string>& known);
+
+}  // namespace fovea::train
