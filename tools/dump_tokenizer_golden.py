@@ -25,12 +25,14 @@ import re
 import struct
 import subprocess
 import tarfile
+import tempfile
 import unicodedata
 import xml.etree.ElementTree
 import zlib
 
 import sentencepiece
 import tokenizers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -44,7 +46,11 @@ MASK = (1 << 64) - 1
 
 def cldr_lines(per_language):
     for path in sorted(ANNOTATIONS.glob("*.xml")):
-        notes = [(n.get("cp"), n.text) for n in xml.etree.ElementTree.parse(path).getroot().iter("annotation") if n.text and n.text != "↑↑↑"]
+        notes = [
+            (n.get("cp"), n.text)
+            for n in xml.etree.ElementTree.parse(path).getroot().iter("annotation")
+            if n.text and n.text != "↑↑↑"
+        ]
         step = max(1, len(notes) // per_language)
         for cp, text in notes[(len(path.name) * 7) % step :: step][:per_language]:
             yield f"{cp} {text}"
@@ -52,7 +58,9 @@ def cldr_lines(per_language):
 
 def debian_lines(lists, per_language):
     for path in sorted(pathlib.Path(lists).glob("*_main_i18n_Translation-*")):
-        text = subprocess.run(["/usr/lib/apt/apt-helper", "cat-file", str(path)], capture_output=True, check=True).stdout.decode()
+        text = subprocess.run(
+            ["/usr/lib/apt/apt-helper", "cat-file", str(path)], capture_output=True, check=True
+        ).stdout.decode()
         lines = []
         for line in text.split("\n"):
             match = re.match(r"Description-\w+: (.+)", line)
@@ -63,22 +71,137 @@ def debian_lines(lists, per_language):
 
 
 def made_lines():
-    yield from ["", " ", "  ", "\t", "\n", "\r\n", "a", " a", "a ", "  a  b  ", "\u3000全角\u3000空白\u3000", "a\u00a0b\u2003c\u200bd\ufeffe", "line\nbreak\r\nand\rreturn\ttab\x0bvt\x0cff\x85nel\u2028ls\u2029ps"]
-    yield from (f"a{chr(c)}b {chr(c)} {chr(c) * 3}" for c in list(range(0x20)) + list(range(0x7F, 0xA1)) + list(range(0x2000, 0x2070)) + [0xAD, 0x180E, 0xFFFD, 0xFFFC, 0xFFFE, 0xFFFF, 0xE000, 0xE0001, 0xE0041, 0xF0000, 0x10FFFF])
-    yield from ["👨‍👩‍👧‍👦 family", "👩🏽‍💻👍🏿", "🏴󠁧󠁢󠁳󠁣󠁴󠁿🏳️‍🌈🏳️‍⚧️", "🇩🇪🇫🇷🇯🇵🇧", "❤️‍🔥❤️❤︎", "1️⃣#️⃣*️⃣", "😀😃😄" * 40, "©‍®‍™️"]
-    yield from ["שלום עולם, מה שלומך? 123", "مرحبا بالعالم! كيف حالك؟ ١٢٣", "\u202eright to left\u202c \u2066isolate\u2069 \u200fmark\u200e", "السَّلَامُ عَلَيْكُمْ", "שָׁלוֹם", "لا إله \ufefb \ufdfa"]
-    yield from ["e\u0301 é e\u0301\u0323 e\u0323\u0301 ệ", "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324\u031e\u0349\u035a\u032f\u031e\u0320\u034dalgo", "ﬁ ﬂ ﬀ ½ ① ㎏ ｱｲｳ Ａｂｃ ㍿ Ⅷ ™ ² ℌ", "İIıiſß ẞ Σας ΣΑΣ ǅ ŉ ΐ", "각 각 한국어 ㄱㄴ ᄀᄀᄀ각ᆨᆨ", "が が ﾊﾟ ゙a", "क्षत्रिय स्त्री ক্ষ தமிழ் ක්‍ෂ ക്ഷ ຫຼຳ ກໍາ", "ཀྵ དྷ བོད་སྐད་", "မြန်မာဘာသာ ဿ", "អក្សរខ្មែរ", "𝕳𝖊𝖑𝖑𝖔 𝟘𝟙 𐐀𐐨 𠮷野家 𪜀", "ꓘ Ꭰ ꭰ ᲀ ᲐᲑ აბ", "\u1c89\u1c8a \ua7cb\ua7da \U00010d50\U00010d70 \U00011f50 \U0001e4f0 \u32ff \U0001f16c \u0897a\u0301"]
-    yield from ["it's I'm we've they'll he'd don't CAN'T I'S 'S 's't're", "$1,234.56 (50%) #hash @name http://a.b/c?d=e&f=g", "snake_case camelCase kebab-case C++ C# .NET", "3.14159 1e-9 0x1F 2024-01-31 12:34:56", "...!!!???---___***", "a.b,c;d:e!f?g(h)i[j]k{l}m", "x" * 99, "x" * 100, "x" * 101, "supercalifragilisticexpialidocious" * 8, "ab" * 700, "é" * 150, "漢" * 150, "0123456789" * 20, "-" * 300, " " * 50 + "x" + " " * 50]
-    special = ["[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]", "<s>", "</s>", "<unk>", "<pad>", "<mask>", "<|startoftext|>", "<|endoftext|>", "<extra_id_0>", "<extra_id_99>", "<0x41>", "<0xE2>", "▁", "Ġ", "##ing", "</w>"]
-    yield from (pattern.replace("@", t) for t in special for pattern in ("@", "a @ b", "a@b", " @  @ ", "@@", "a \t@\u00a0 b"))
+    yield from [
+        "",
+        " ",
+        "  ",
+        "\t",
+        "\n",
+        "\r\n",
+        "a",
+        " a",
+        "a ",
+        "  a  b  ",
+        "\u3000全角\u3000空白\u3000",
+        "a\u00a0b\u2003c\u200bd\ufeffe",
+        "line\nbreak\r\nand\rreturn\ttab\x0bvt\x0cff\x85nel\u2028ls\u2029ps",
+    ]
+    yield from (
+        f"a{chr(c)}b {chr(c)} {chr(c) * 3}"
+        for c in list(range(0x20))
+        + list(range(0x7F, 0xA1))
+        + list(range(0x2000, 0x2070))
+        + [0xAD, 0x180E, 0xFFFD, 0xFFFC, 0xFFFE, 0xFFFF, 0xE000, 0xE0001, 0xE0041, 0xF0000, 0x10FFFF]
+    )
+    yield from [
+        "👨‍👩‍👧‍👦 family",
+        "👩🏽‍💻👍🏿",
+        "🏴󠁧󠁢󠁳󠁣󠁴󠁿🏳️‍🌈🏳️‍⚧️",
+        "🇩🇪🇫🇷🇯🇵🇧",
+        "❤️‍🔥❤️❤︎",
+        "1️⃣#️⃣*️⃣",
+        "😀😃😄" * 40,
+        "©‍®‍™️",
+    ]
+    yield from [
+        "שלום עולם, מה שלומך? 123",
+        "مرحبا بالعالم! كيف حالك؟ ١٢٣",
+        "\u202eright to left\u202c \u2066isolate\u2069 \u200fmark\u200e",
+        "السَّلَامُ عَلَيْكُمْ",
+        "שָׁלוֹם",
+        "لا إله \ufefb \ufdfa",
+    ]
+    yield from [
+        "e\u0301 é e\u0301\u0323 e\u0323\u0301 ệ",
+        "Z\u0351\u036b\u0343\u036a\u0302\u036b\u033d\u034f\u0334\u0319\u0324\u031e\u0349\u035a\u032f\u031e\u0320\u034dalgo",
+        "ﬁ ﬂ ﬀ ½ ① ㎏ ｱｲｳ Ａｂｃ ㍿ Ⅷ ™ ² ℌ",
+        "İIıiſß ẞ Σας ΣΑΣ ǅ ŉ ΐ",
+        "각 각 한국어 ㄱㄴ ᄀᄀᄀ각ᆨᆨ",
+        "が が ﾊﾟ ゙a",
+        "क्षत्रिय स्त्री ক্ষ தமிழ் ක්‍ෂ ക്ഷ ຫຼຳ ກໍາ",
+        "ཀྵ དྷ བོད་སྐད་",
+        "မြန်မာဘာသာ ဿ",
+        "អក្សរខ្មែរ",
+        "𝕳𝖊𝖑𝖑𝖔 𝟘𝟙 𐐀𐐨 𠮷野家 𪜀",
+        "ꓘ Ꭰ ꭰ ᲀ ᲐᲑ აბ",
+        "\u1c89\u1c8a \ua7cb\ua7da \U00010d50\U00010d70 \U00011f50 \U0001e4f0 \u32ff \U0001f16c \u0897a\u0301",
+    ]
+    yield from [
+        "it's I'm we've they'll he'd don't CAN'T I'S 'S 's't're",
+        "$1,234.56 (50%) #hash @name http://a.b/c?d=e&f=g",
+        "snake_case camelCase kebab-case C++ C# .NET",
+        "3.14159 1e-9 0x1F 2024-01-31 12:34:56",
+        "...!!!???---___***",
+        "a.b,c;d:e!f?g(h)i[j]k{l}m",
+        "x" * 99,
+        "x" * 100,
+        "x" * 101,
+        "supercalifragilisticexpialidocious" * 8,
+        "ab" * 700,
+        "é" * 150,
+        "漢" * 150,
+        "0123456789" * 20,
+        "-" * 300,
+        " " * 50 + "x" + " " * 50,
+    ]
+    special = [
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "[UNK]",
+        "[PAD]",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<pad>",
+        "<mask>",
+        "<|startoftext|>",
+        "<|endoftext|>",
+        "<extra_id_0>",
+        "<extra_id_99>",
+        "<0x41>",
+        "<0xE2>",
+        "▁",
+        "Ġ",
+        "##ing",
+        "</w>",
+    ]
+    yield from (
+        pattern.replace("@", t) for t in special for pattern in ("@", "a @ b", "a@b", " @  @ ", "@@", "a \t@\u00a0 b")
+    )
     yield from (t.lower() + " " + t.upper() for t in special)
     rng = random.Random(1)
-    blocks = [(0x20, 0x7F), (0xA0, 0x250), (0x250, 0x530), (0x530, 0x800), (0x800, 0x1000), (0x1000, 0x2000), (0x2000, 0x2C00), (0x2C00, 0x3000), (0x3000, 0x3400), (0x3400, 0xA000), (0xA000, 0xD800), (0xE000, 0x10000), (0x10000, 0x12000), (0x12000, 0x17000), (0x1B000, 0x1F000), (0x1F000, 0x20000), (0x20000, 0x33000), (0xE0000, 0xE0200)]
+    blocks = [
+        (0x20, 0x7F),
+        (0xA0, 0x250),
+        (0x250, 0x530),
+        (0x530, 0x800),
+        (0x800, 0x1000),
+        (0x1000, 0x2000),
+        (0x2000, 0x2C00),
+        (0x2C00, 0x3000),
+        (0x3000, 0x3400),
+        (0x3400, 0xA000),
+        (0xA000, 0xD800),
+        (0xE000, 0x10000),
+        (0x10000, 0x12000),
+        (0x12000, 0x17000),
+        (0x1B000, 0x1F000),
+        (0x1F000, 0x20000),
+        (0x20000, 0x33000),
+        (0xE0000, 0xE0200),
+    ]
     for i in range(900):
         first, last = blocks[i % len(blocks)]
-        yield "".join(rng.choice(" \u0301\u0323aB1.") if rng.random() < 0.3 else chr(rng.randrange(first, last)) for _ in range(12))
+        yield "".join(
+            rng.choice(" \u0301\u0323aB1.") if rng.random() < 0.3 else chr(rng.randrange(first, last))
+            for _ in range(12)
+        )
     # What an unpaired surrogate of a JSON string becomes before it is tokenized.
-    yield from [json.loads(s).encode("utf-16", "surrogatepass").decode("utf-16", "replace") for s in ('"a\\ud800b"', '"\\udc00"', '"x \\ud83d y \\ude00"', '"\\ud83d\\ude00"')]
+    yield from [
+        json.loads(s).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        for s in ('"a\\ud800b"', '"\\udc00"', '"x \\ud83d y \\ude00"', '"\\ud83d\\ude00"')
+    ]
 
 
 def build_corpus(arguments):
@@ -96,7 +219,13 @@ def build_corpus(arguments):
 
 def bert_parts(cased):
     return {
-        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": not cased},
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": not cased,
+        },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
     }
@@ -112,14 +241,34 @@ def bert(arguments, cased):
 def clip(arguments):
     merges = gzip.open(arguments.clip, "rt", encoding="utf-8").read().split("\n")[1 : 49152 - 256 - 2 + 1]
     alphabet = byte_alphabet()
-    vocab = alphabet + [c + "</w>" for c in alphabet] + [m.replace(" ", "") for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    vocab = (
+        alphabet
+        + [c + "</w>" for c in alphabet]
+        + [m.replace(" ", "") for m in merges]
+        + ["<|startoftext|>", "<|endoftext|>"]
+    )
     words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(vocab)}, [tuple(m.split()) for m in merges], unk_token="<|endoftext|>", continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(words), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer = Tokenizer(
+        models.BPE(
+            {t: i for i, t in enumerate(vocab)},
+            [tuple(m.split()) for m in merges],
+            unk_token="<|endoftext|>",
+            continuing_subword_prefix="",
+            end_of_word_suffix="</w>",
+            fuse_unk=False,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(words), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|startoftext|>", "<|endoftext|>"])
-    tokenizer.post_processor = processors.RobertaProcessing(("<|endoftext|>", len(vocab) - 1), ("<|startoftext|>", len(vocab) - 2), False, False)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("<|endoftext|>", len(vocab) - 1), ("<|startoftext|>", len(vocab) - 2), False, False
+    )
     return json.loads(tokenizer.to_str())
 
 
@@ -133,7 +282,12 @@ def roberta(lines):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     specials = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.BpeTrainer(vocab_size=5000, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=5000,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(lines, trainer)
     tokenizer.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True, normalized=False)])
     tokenizer.decoder = decoders.ByteLevel()
@@ -146,10 +300,19 @@ def words_of_qwen(source):
     parts = json.loads(json.dumps(source))
     pattern = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     parts["normalizer"] = {"type": "NFC"}
-    parts["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
-        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}]}
-    parts["post_processor"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    parts["pre_tokenizer"] = {
+        "type": "Sequence",
+        "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        ],
+    }
+    parts["post_processor"] = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": False,
+        "use_regex": False,
+    }
     parts["model"]["ignore_merges"] = True
     return parts
 
@@ -157,17 +320,21 @@ def words_of_qwen(source):
 def train_sentencepiece(name, lines, **options):
     text = OUT / "training.txt"
     text.write_text("\n".join(line.replace("\n", " ") for line in lines if "\0" not in line), encoding="utf-8")
-    sentencepiece.SentencePieceTrainer.train(input=str(text), model_prefix=str(OUT / name), character_coverage=0.98, minloglevel=2, num_threads=2, **options)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(OUT / name), character_coverage=0.98, minloglevel=2, num_threads=2, **options
+    )
     text.unlink()
     (OUT / f"{name}.vocab").unlink()
     plain = OUT / f"{name}.model"
-    write(OUT / f"{name}.model.z", plain.read_bytes())
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(plain.read_bytes())
+    model.trainer_spec.ClearField("input")  # paths of this machine
+    model.trainer_spec.ClearField("model_prefix")
+    write(OUT / f"{name}.model.z", model.SerializeToString())
     plain.unlink()
 
 
 def read_model(name):
-    from sentencepiece import sentencepiece_model_pb2
-
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(zlib.decompress((OUT / f"{name}.model.z").read_bytes()))
     return model
@@ -177,25 +344,46 @@ def xlm_roberta(lines):
     """As XLM-RoBERTa: fairseq's special tokens in front, Metaspace, the charsmap nmt_nfkc."""
     train_sentencepiece("xlm_roberta", lines, model_type="unigram", vocab_size=4000, normalization_rule_name="nmt_nfkc")
     model = read_model("xlm_roberta")
-    vocab = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)] + [(p.piece, p.score) for p in model.pieces[3:]] + [("<mask>", 0.0)]
+    vocab = (
+        [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+        + [(p.piece, p.score) for p in model.pieces[3:]]
+        + [("<mask>", 0.0)]
+    )
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=3, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", "always")
     tokenizer.decoder = decoders.Metaspace("▁", "always")
-    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", tokenizers.AddedToken("<mask>", lstrip=True, normalized=False)])
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)])
+    tokenizer.add_special_tokens(
+        ["<s>", "<pad>", "</s>", "<unk>", tokenizers.AddedToken("<mask>", lstrip=True, normalized=False)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)]
+    )
     return json.loads(tokenizer.to_str())
 
 
 def llama(lines):
     """As Llama 2: BPE with byte fallback, no charsmap, spaces replaced by a normalizer."""
-    train_sentencepiece("llama", lines, model_type="bpe", vocab_size=4000, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True)
+    train_sentencepiece(
+        "llama",
+        lines,
+        model_type="bpe",
+        vocab_size=4000,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        split_digits=True,
+    )
     model = read_model("llama")
 
     ids, merges = extract_bpe(model)
     tokenizer = Tokenizer(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     tokenizer.add_special_tokens([tokenizers.AddedToken(t, normalized=False) for t in ("<unk>", "<s>", "</s>")])
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s>:1 $B:1", [("<s>", 1)])
     return json.loads(tokenizer.to_str())
@@ -223,12 +411,33 @@ def metaspace_first(source):
 
 def t5(lines):
     """As T5: white space split before Metaspace, special tokens at the end."""
-    train_sentencepiece("t5", lines, model_type="unigram", vocab_size=3000, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name="identity", byte_fallback=True)
+    train_sentencepiece(
+        "t5",
+        lines,
+        model_type="unigram",
+        vocab_size=3000,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        normalization_rule_name="identity",
+        byte_fallback=True,
+    )
     model = read_model("t5")
     vocab = [(p.piece, p.score) for p in model.pieces] + [(f"<extra_id_{i}>", 0.0) for i in range(99, -1, -1)]
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=2, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(r"\p{Han}+(?=\p{Hiragana})"), "漢"), normalizers.Lowercase(), normalizers.Strip(True, True)])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits(True), pre_tokenizers.Metaspace("▁", "always")])
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Nmt(),
+            normalizers.NFKC(),
+            normalizers.Replace(Regex(r"\p{Han}+(?=\p{Hiragana})"), "漢"),
+            normalizers.Lowercase(),
+            normalizers.Strip(True, True),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits(True), pre_tokenizers.Metaspace("▁", "always")]
+    )
     tokenizer.decoder = decoders.Metaspace("▁", "always")
     tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"] + [f"<extra_id_{i}>" for i in range(100)])
     tokenizer.add_tokens(["Emoji", tokenizers.AddedToken("face", single_word=True, lstrip=True, rstrip=True)])
@@ -273,7 +482,11 @@ def reference(tokenizer, lines):
     shown = {}
     for i in list(range(0, 140, 5)) + list(range(140, len(lines), 120)):
         ids = encodings[i].ids
-        shown[str(i)] = {"ids": ids, "text": tokenizer.decode(ids, skip_special_tokens=True), "raw": tokenizer.decode(ids, skip_special_tokens=False)}
+        shown[str(i)] = {
+            "ids": ids,
+            "text": tokenizer.decode(ids, skip_special_tokens=True),
+            "raw": tokenizer.decode(ids, skip_special_tokens=False),
+        }
     cases = []
     for k in range(40):
         a, b = lines[2500 + 331 * k], lines[2600 + 377 * k]
@@ -283,10 +496,30 @@ def reference(tokenizer, lines):
                 if length:
                     tokenizer.enable_truncation(length)
                 for pair in (False, True):
-                    e = tokenizer.encode(a, b, add_special_tokens=special) if pair else tokenizer.encode(a, add_special_tokens=special)
-                    cases.append({"a": 2500 + 331 * k, "b": 2600 + 377 * k if pair else -1, "max": length, "special": special, "ids": e.ids, "types": e.type_ids, "mask": e.special_tokens_mask})
+                    e = (
+                        tokenizer.encode(a, b, add_special_tokens=special)
+                        if pair
+                        else tokenizer.encode(a, add_special_tokens=special)
+                    )
+                    cases.append(
+                        {
+                            "a": 2500 + 331 * k,
+                            "b": 2600 + 377 * k if pair else -1,
+                            "max": length,
+                            "special": special,
+                            "ids": e.ids,
+                            "types": e.type_ids,
+                            "mask": e.special_tokens_mask,
+                        }
+                    )
         tokenizer.no_truncation()
-    return {"lines": len(lines), "total": f"{total:016x}", "hashes": "".join(f"{h & 0xFF:02x}" for h in hashes), "shown": shown, "cases": cases}
+    return {
+        "lines": len(lines),
+        "total": f"{total:016x}",
+        "hashes": "".join(f"{h & 0xFF:02x}" for h in hashes),
+        "shown": shown,
+        "cases": cases,
+    }
 
 
 def write(path, data):
@@ -299,12 +532,49 @@ def shard_lines():
     for path in sorted((ROOT / "../shared/data").glob("*.tar")):
         with tarfile.open(path) as tar:
             for member in tar:
-                if member.name.endswith(".txt"):
+                if member.name.endswith((".txt", ".json")):
                     yield tar.extractfile(member).read().decode("utf-8", "replace")
-                elif member.name.endswith(".json"):
-                    # Every string of the record, with the surrogates that stand alone replaced.
-                    text = json.dumps(json.load(tar.extractfile(member)), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-                    yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def vocabulary_files(lines):
+    """Hashes of the ids that transformers' classes give from the vocabulary files alone."""
+    import transformers
+
+    def tokens_of(name):
+        model = json.loads(zlib.decompress((OUT / f"{name}.json.z").read_bytes()))["model"]
+        vocab, merges = model["vocab"], model.get("merges", [])
+        if isinstance(vocab, dict):
+            vocab = vocab["head"] + [m.replace(" ", "") for m in merges] + vocab["tail"]
+        return vocab, merges
+
+    found = {}
+    for name, vocabulary, kind, file in (
+        ("bert", "bert_uncased", "BertTokenizer", "vocab.txt"),
+        ("clip", "clip", "CLIPTokenizer", "vocab.json"),
+        ("roberta", "roberta", "RobertaTokenizer", "vocab.json"),
+        ("gpt2", "roberta", "GPT2Tokenizer", "vocab.json"),
+        ("xlm-roberta", "xlm_roberta", "XLMRobertaTokenizer", "sentencepiece.bpe.model"),
+        ("t5", "t5", "T5Tokenizer", "spiece.model"),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / file
+            if file == "vocab.txt":
+                path.write_text("\n".join(tokens_of(vocabulary)[0]) + "\n", encoding="utf-8")
+            elif file == "vocab.json":
+                vocab, merges = tokens_of(vocabulary)
+                path.write_text(json.dumps({t: i for i, t in enumerate(vocab)}), encoding="utf-8")
+                path.with_name("merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+            else:
+                path.write_bytes(zlib.decompress((OUT / f"{vocabulary}.model.z").read_bytes()))
+            tokenizer = getattr(transformers, kind).from_pretrained(folder)
+            ids = [tokenizer(line)["input_ids"] for line in lines]
+        found[name] = {
+            "vocabulary": vocabulary,
+            "file": file,
+            "total": f"{line_hash(map(line_hash, ids)):016x}",
+            "line_300": ids[300],
+        }
+    return found
 
 
 def main():
@@ -341,9 +611,13 @@ def main():
                 stored["model"].pop(key, None)
             stored["vocabulary_of"] = shares[name]
         write(OUT / f"{name}.json.z", json.dumps(stored, ensure_ascii=False, separators=(",", ":")).encode())
-        write(OUT / f"{name}.golden.z", json.dumps(reference(tokenizer, lines), ensure_ascii=False, separators=(",", ":")).encode())
+        write(
+            OUT / f"{name}.golden.z",
+            json.dumps(reference(tokenizer, lines), ensure_ascii=False, separators=(",", ":")).encode(),
+        )
         if shards:
             shard_hashes[name] = f"{line_hash(line_hash(tokenizer.encode(line).ids) for line in shards):016x}"
+    (OUT / "files.json").write_text(json.dumps(vocabulary_files(lines), indent=1) + "\n")
     if shards:
         (OUT / "shards.json").write_text(json.dumps({"lines": len(shards), "hashes": shard_hashes}, indent=1) + "\n")
 

@@ -3,8 +3,8 @@
 
     python tools/dump_unicode_tables.py          # needs tokenizers 0.23.3, sentencepiece, protobuf and libutf8proc.so.2
 
-The `tokenizers` package mixes four Unicode versions (Rust's std and regex: 17; unicode_categories: 8; unicode-normalization-alignments: 12;
-Oniguruma: 16), and none of them is that of Debian's utf8proc (15) or PCRE2 (14). A token id depends on them, so classes of
+The `tokenizers` package mixes four Unicode versions (about 17 in Rust's std and regex, 8 in unicode_categories, 12 in
+unicode-normalization-alignments, 16 in Oniguruma), and none of them is that of Debian's utf8proc (15) or PCRE2 (14). A token id depends on them, so classes of
 characters are asked from the package itself, code point by code point, and stored as ranges; where utf8proc does the work
 (decomposition, lower case) only the differences are stored.
 """
@@ -47,7 +47,9 @@ def matched_by(pattern):
 
 
 def bert(**options):
-    return normalizers.BertNormalizer(**({"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False} | options))
+    return normalizers.BertNormalizer(
+        **({"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False} | options)
+    )
 
 
 def decomposed(point, options):
@@ -61,8 +63,14 @@ def opaque_points():
     nfd, nfkd = normalizers.NFD(), normalizers.NFKD()
     canonical = {c for c in POINTS if nfd.normalize_str(chr(c)) == chr(c) and decomposed(c, 0) != chr(c)}
     # A mark of a known class moves before U+0345 (class 240) or behind U+0334 (class 1); U+0345 itself is old.
-    classes = {c for c in POINTS if c not in (0x345, 0x334) and combining_class(c) and nfd.normalize_str("\u0345" + chr(c)) == "\u0345" + chr(c)
-               and nfd.normalize_str(chr(c) + "\u0334") == chr(c) + "\u0334"}
+    classes = {
+        c
+        for c in POINTS
+        if c not in (0x345, 0x334)
+        and combining_class(c)
+        and nfd.normalize_str("\u0345" + chr(c)) == "\u0345" + chr(c)
+        and nfd.normalize_str(chr(c) + "\u0334") == chr(c) + "\u0334"
+    }
     compat = {c for c in POINTS if nfkd.normalize_str(chr(c)) == chr(c) and decomposed(c, COMPAT) != chr(c)}
     # U+11935 and U+11930 compose in Unicode 13 and later only.
     return canonical | classes | {0x11930}, compat
@@ -82,8 +90,13 @@ def combining_class(point):
 def compat_changes():
     """NFKD of code points whose decomposition differs from utf8proc's in another way than being absent: there are none."""
     nfkd = normalizers.NFKD()
-    return {c for c in POINTS if nfkd.normalize_str(chr(c)) != chr(c) and nfkd.normalize_str(chr(c)) != decomposed(c, COMPAT)
-            and unicodedata.normalize("NFKD", chr(c)) != nfkd.normalize_str(chr(c))}
+    return {
+        c
+        for c in POINTS
+        if nfkd.normalize_str(chr(c)) != chr(c)
+        and nfkd.normalize_str(chr(c)) != decomposed(c, COMPAT)
+        and unicodedata.normalize("NFKD", chr(c)) != nfkd.normalize_str(chr(c))
+    }
 
 
 def lower_changes():
@@ -106,8 +119,33 @@ def stand_ins():
     for name in ("Lu", "Ll", "Lm", "Lo", "M", "Nd", "Nl", "No", "P", "S", "C"):
         classes[name] = (matched_by(r"\p{%s}" % name) & new) - han
     classes["C"] |= {0x180E}
-    three = {"Lu": 0x10A0, "Ll": 0x1E95, "Lm": 0x1D2C, "Lo": 0x0E01, "M": 0x1AB0, "Nd": 0x0E50, "Nl": 0x2160, "No": 0x2070, "P": 0x2E2E, "S": 0x2600, "C": 0x200E}
-    four = {"Han": 0x20000, "Lu": 0x10400, "Ll": 0x10428, "Lm": 0x16FE0, "Lo": 0x10000, "M": 0x101FD, "Nd": 0x104A0, "Nl": 0x10140, "No": 0x10107, "P": 0x10100, "S": 0x1F000, "C": 0xE0001}
+    three = {
+        "Lu": 0x10A0,
+        "Ll": 0x1E95,
+        "Lm": 0x1D2C,
+        "Lo": 0x0E01,
+        "M": 0x1AB0,
+        "Nd": 0x0E50,
+        "Nl": 0x2160,
+        "No": 0x2070,
+        "P": 0x2E2E,
+        "S": 0x2600,
+        "C": 0x200E,
+    }
+    four = {
+        "Han": 0x20000,
+        "Lu": 0x10400,
+        "Ll": 0x10428,
+        "Lm": 0x16FE0,
+        "Lo": 0x10000,
+        "M": 0x101FD,
+        "Nd": 0x104A0,
+        "Nl": 0x10140,
+        "No": 0x10107,
+        "P": 0x10100,
+        "S": 0x1F000,
+        "C": 0xE0001,
+    }
     table = []
     for name, points in classes.items():
         for first, last in ranges(points):
@@ -149,13 +187,17 @@ def main():
         "kNonspacingMark": {c for c in POINTS if bert(strip_accents=True).normalize_str("x" + chr(c)) == "x"},
         "kCombiningMark": removed_by(normalizers.StripAccents()),
         "kNumeric": split_by(pre_tokenizers.Digits(individual_digits=True), 3),
-        "kWord": {c for c in POINTS if pre_tokenizers.Whitespace().pre_tokenize_str("a" + chr(c) + "a") == [("a" + chr(c) + "a", (0, 3))]},
+        "kWord": {
+            c
+            for c in POINTS
+            if pre_tokenizers.Whitespace().pre_tokenize_str("a" + chr(c) + "a") == [("a" + chr(c) + "a", (0, 3))]
+        },
         "kJoinsPrevious": joins_previous(),
         "kOpaqueCanonical": canonical,
         "kOpaqueCompat": compat | canonical,
     }
     lines = [
-        "// Classes of characters as the reference tokenizer sees them. Written by tools/dump_unicode_tables.py, which says why; do not edit.",
+        "// Classes of characters as the reference tokenizer sees them, written by tools/dump_unicode_tables.py; do not edit.",
         '#include "text/unicode.h"',
         "",
         "namespace fovea::text::tables {",

@@ -1,4 +1,4 @@
-// Classes of characters as the reference tokenizer sees them. Written by tools/dump_unicode_tables.py, which says why; do not edit.
+// Classes of characters as the reference tokenizer sees them, written by tools/dump_unicode_tables.py; do not edit.
 #include "text/unicode.h"
 
 namespace fovea::text::tables {

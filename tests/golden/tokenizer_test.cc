@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/file.h"
+#include "formats/tar.h"
+#include "testing/golden.h"
 #include "testing/testing.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer.h"
@@ -155,6 +158,97 @@ TEST_P(TokenizerGolden, PairsAndTruncation) {
     ASSERT_EQ(encoding.ids, stored["ids"].get<std::vector<int64_t>>()) << what;
     ASSERT_EQ(encoding.type_ids, stored["types"].get<std::vector<int64_t>>()) << what;
     ASSERT_EQ(encoding.special, stored["mask"].get<std::vector<uint8_t>>()) << what;
+  }
+}
+
+// ---- folders with vocabulary files alone
+
+std::string ModelTypeOfCase(const auto& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+class VocabularyFiles : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, VocabularyFiles,
+                         ::testing::Values("bert", "clip", "roberta", "gpt2", "xlm-roberta", "t5"),
+                         [](const auto& info) { return ModelTypeOfCase(info); });
+
+// Writes the files of a tokenizer without its tokenizer.json.
+void WriteVocabularyFiles(const std::string& name, const std::string& file, const testing::TemporaryFolder& folder) {
+  if (file.ends_with(".model"))
+    return base::WriteTextFileAtomically(folder.File(file), Inflate(GoldenPath(name + ".model.z")));
+  const nlohmann::json model = Expand(name)["model"];
+  if (file == "vocab.json") {
+    std::string merges = "#version: 0.2\n";
+    for (const auto& merge : model["merges"]) merges += merge.get<std::string>() + "\n";
+    base::WriteTextFileAtomically(folder.File("merges.txt"), merges);
+    return base::WriteTextFileAtomically(folder.File(file), model["vocab"].dump());
+  }
+  std::vector<std::string> tokens(model["vocab"].size());
+  for (const auto& [token, id] : model["vocab"].items()) tokens[id.get<size_t>()] = token;
+  std::string text;
+  for (const std::string& token : tokens) text += token + "\n";
+  base::WriteTextFileAtomically(folder.File(file), text);
+}
+
+TEST_P(VocabularyFiles, GiveTheIdsOfTransformers) {
+  const std::string path = GoldenPath("files.json");
+  const nlohmann::json golden = nlohmann::json::parse(base::ReadTextFile(path))[GetParam()];
+  const testing::TemporaryFolder folder;
+  WriteVocabularyFiles(golden["vocabulary"], golden["file"], folder);
+  const auto tokenizer = Tokenizer::FromFolder(folder.path(), GetParam());
+  EXPECT_EQ(tokenizer->Encode(Corpus()[300]).ids, golden["line_300"].get<std::vector<int64_t>>()) << Corpus()[300];
+  std::vector<uint64_t> hashes;
+  for (const std::string& line : Corpus()) hashes.push_back(Hash(tokenizer->Encode(line).ids));
+  EXPECT_EQ(Hex(Hash(hashes)), golden["total"]);
+}
+
+TEST(VocabularyFolder, Options) {
+  const testing::TemporaryFolder folder;
+  base::WriteTextFileAtomically(folder.File("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nA\n");
+  EXPECT_EQ(Tokenizer::FromFolder(folder.path(), "bert")->Encode("A a").ids, (std::vector<int64_t>{2, 5, 5, 3}));
+  base::WriteTextFileAtomically(folder.File("tokenizer_config.json"),
+                                R"({"do_lower_case":false,"model_max_length":512,"pad_token":{"content":"[MASK]"},
+                                    "added_tokens_decoder":{"7":{"content":"a A","lstrip":true,"special":false}}})");
+  const auto tokenizer = Tokenizer::FromFolder(folder.path(), "bert");
+  EXPECT_EQ(tokenizer->Encode("A a  a A").ids, (std::vector<int64_t>{2, 6, 5, 7, 3}));
+  EXPECT_EQ(tokenizer->pad_id(), 4);
+  EXPECT_EQ(tokenizer->model_max_length(), 512);
+  base::WriteTextFileAtomically(folder.File("tokenizer_config.json"),
+                                R"({"model_max_length":1000000000000000019884624838656})");
+  EXPECT_EQ(Tokenizer::FromFolder(folder.path(), "bert")->model_max_length(), std::nullopt);
+  testing::ExpectError([&] { Tokenizer::FromFolder(folder.path(), "sparkle"); }, "sparkle");
+  testing::ExpectError([&] { Tokenizer::FromFolder(folder.path(), "clip"); }, "merges.txt");
+  testing::ExpectError([&] { Tokenizer::FromFolder(folder.path() + "/none", "clip"); }, "merges.txt");
+}
+
+// ---- captions and records of the data shards, which are not ours to copy: only hashes are stored
+
+TEST(TokenizerShards, GiveTheIdsOfTheReference) {
+  const std::string folder = testing::SourcePath("../shared/data");
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no data shards beside the source tree";
+  const nlohmann::json golden = nlohmann::json::parse(base::ReadTextFile(GoldenPath("shards.json")));
+  std::set<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".tar") paths.insert(entry.path());
+  }
+  std::vector<std::string> lines;
+  for (const auto& path : paths) {
+    formats::TarReader reader(std::make_unique<formats::FileSource>(path.string()), path.string());
+    for (formats::TarEntry entry; reader.Next(entry);) {
+      if (!entry.name.ends_with(".txt") && !entry.name.ends_with(".json")) continue;
+      const std::vector<uint8_t> bytes = reader.ReadContent(Tokenizer::kMaxTextBytes);
+      lines.emplace_back(bytes.begin(), bytes.end());
+    }
+  }
+  if (lines.size() != golden["lines"].get<size_t>())
+    GTEST_SKIP() << "other data shards than those of the stored hashes";
+  for (const std::string& name : Names()) {
+    const auto tokenizer = Tokenizer::FromJson(Expand(name).dump(), name);
+    std::vector<uint64_t> hashes;
+    for (const std::string& line : lines) hashes.push_back(Hash(tokenizer->Encode(line).ids));
+    EXPECT_EQ(Hex(Hash(hashes)), golden["hashes"][name]) << name;
   }
 }
 
