@@ -4,6 +4,7 @@
 // into whatever layout the chosen primitive prefers. Primitives are cached by problem; PackedConv2d also keeps the
 // reordered weights, of which there are as many as layouts were asked for (one, in practice: the layout depends on the
 // processor, hardly on the picture's size).
+#include <algorithm>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -266,8 +267,30 @@ void Conv2dBackwardData(const Tensor& dy, const Tensor& weight, const Conv2dGeom
   });
 }
 
-void Conv2dBackwardWeights(const Tensor& x, const Tensor& dy, const Conv2dGeometry& geometry, Tensor& dweight,
+namespace {
+
+// Pixels of one axis that some window reaches.
+int64_t Reached(int64_t size, int64_t windows, int64_t stride, int64_t dilation, int64_t kernel, int64_t pad_before) {
+  return std::min(size, (windows - 1) * stride + dilation * (kernel - 1) + 1 - pad_before);
+}
+
+// `x` without the last rows and columns that no window reaches, `geometry` to match. oneDNN's AVX2 kernel for the
+// gradient of the weights (2.6) adds what it finds there, e.g. for 1x1 with stride 2 over an even width.
+Tensor OnlyReached(const Tensor& x, const Shape& dy, const Shape& weight, Conv2dGeometry& geometry) {
+  const int64_t height = Reached(x.dim(1), dy[1], geometry.stride_y, geometry.dilation_y, weight[2], geometry.pad_top);
+  const int64_t width = Reached(x.dim(2), dy[2], geometry.stride_x, geometry.dilation_x, weight[3], geometry.pad_left);
+  if (height <= 0 || width <= 0 || (height == x.dim(1) && width == x.dim(2))) return x;
+  if (height < x.dim(1)) geometry.pad_bottom = 0;
+  if (width < x.dim(2)) geometry.pad_right = 0;
+  return x.Sliced(1, 0, height).Sliced(2, 0, width).Contiguous();
+}
+
+}  // namespace
+
+void Conv2dBackwardWeights(const Tensor& all_x, const Tensor& dy, const Conv2dGeometry& all_geometry, Tensor& dweight,
                            Tensor& dbias) {
+  Conv2dGeometry geometry = all_geometry;
+  const Tensor x = OnlyReached(all_x, dy.shape(), dweight.shape(), geometry);
   if (NeedsF32(dy.dtype())) {
     Tensor wide = Tensor::Empty(dweight.shape()), wide_bias = dbias.defined() ? Tensor::Empty(dbias.shape()) : Tensor();
     Conv2dBackwardWeights(AsF32(x), AsF32(dy), geometry, wide, wide_bias);
