@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/file.h"
@@ -58,19 +59,32 @@ std::vector<std::string> ReadClassNames(const base::Config& config) {
   return names;
 }
 
-media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry,
-                                     const base::Config& config) {
-  // The order of transformers: a processor_config.json counts when it holds the image processor too.
+// What the folder says about preparing pictures. In the order of transformers: a processor_config.json counts when it
+// holds the image processor too.
+std::optional<base::Config> PreprocessorFile(const std::string& folder) {
   for (const char* name : {"/processor_config.json", "/preprocessor_config.json"}) {
     const std::string path = folder + name;
     if (!std::filesystem::exists(path)) continue;
     const base::Config file = base::Config::FromFile(path);
     if (std::string_view(name) == "/processor_config.json" && !file.Has("image_processor")) continue;
-    return media::PreprocessSpec::FromConfig(file, entry.model_type);
+    return file;
   }
+  return std::nullopt;
+}
+
+media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::Entry& entry,
+                                     const base::Config& config) {
+  if (const auto file = PreprocessorFile(folder)) return media::PreprocessSpec::FromConfig(*file, entry.model_type);
   Require(entry.input_spec != nullptr, "[model] ", base::PrintableUtf8(folder),
           " has no preprocessor_config.json, and ", entry.model_type, " has no rule of its own for preparing pictures");
   return entry.input_spec(config);
+}
+
+media::PatchSpec ReadPatches(const std::string& folder) {
+  const auto file = PreprocessorFile(folder);
+  Require(file.has_value(), "[model] ", base::PrintableUtf8(folder),
+          " has no preprocessor_config.json, which says how pictures are cut into patches");
+  return media::PatchSpec::FromConfig(*file);
 }
 
 // Softmax of one row, and its `top_k` classes, best first; the lower index wins a tie.
@@ -164,8 +178,11 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   const models::Entry& entry = FindEntry(model->config_);
   const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, model->config_);
   model->network_ = entry.create(model->config_);
-  const bool sees = model->network_->CanEncodeImages() || model->network_->CanEncodePatches();
-  if (sees) model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
+  if (model->network_->CanEncodePatches()) {
+    model->patches_ = ReadPatches(folder);
+  } else if (model->network_->CanEncodeImages()) {
+    model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
+  }
   model->texts_ = std::make_unique<TextEncoder>(folder, std::string(entry.model_type));
   model->class_names_ = ReadClassNames(model->config_);
   AssignParameters(*model->network_, entry, tensors, base::PrintableUtf8(folder), options);
@@ -188,7 +205,12 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   info_.path = folder;
   info_.model_type = config_.Require<std::string>("model_type");
   info_.licence = CardLicence(folder);
-  if (sees) info_.input = preprocess_.ToString();
+  if (patches_) {
+    info_.input = base::StrCat("at most ", patches_->max_num_patches, " patches of ", patches_->patch_size, "x",
+                               patches_->patch_size, " px, ", patches_->pixels.ToString());
+  } else if (sees) {
+    info_.input = preprocess_.ToString();
+  }
   info_.classes = static_cast<int64_t>(class_names_.size());
   nn::ForEachParameter(*network_, [&](const std::string&, nn::Parameter& parameter) {
     if (parameter.kind() == nn::Parameter::Kind::kTrained) info_.parameters += parameter.shape().numel();
@@ -208,6 +230,7 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
 
 Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   Require(!images.empty(), "[model] expected at least one picture");
+  Require(!patches_, "[model] ", base::PrintableUtf8(info_.name), " sees patches, not whole pictures of one size");
   const auto [height, width] = media::OutputSize(preprocess_, images[0].width, images[0].height);
   for (const Image& image : images) {
     const auto [other_height, other_width] = media::OutputSize(preprocess_, image.width, image.height);
@@ -222,9 +245,35 @@ Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   return pixels;
 }
 
+models::PatchInputs LoadedModel::PreparePatches(std::span<const Image> images) const {
+  const auto batch = static_cast<int64_t>(images.size());
+  const int64_t count = patches_->max_num_patches, size = patches_->patch_size * patches_->patch_size * 3;
+  models::PatchInputs inputs{.patches = Tensor::Empty({batch, count, size}),
+                             .mask = Tensor::Empty({batch, count}, DType::kBool),
+                             .shapes = Tensor::Empty({batch, 2}, DType::kI64)};
+  base::ParallelFor(batch, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const media::Patches made = media::MakePatches(images[static_cast<size_t>(i)], *patches_);
+      std::copy_n(made.values.data<float>(), count * size, inputs.patches.mutable_data<float>() + i * count * size);
+      for (int64_t k = 0; k < count; ++k)
+        inputs.mask.mutable_data<bool>()[i * count + k] = k < made.grid.rows * made.grid.columns;
+      inputs.shapes.mutable_data<int64_t>()[2 * i] = made.grid.rows;
+      inputs.shapes.mutable_data<int64_t>()[2 * i + 1] = made.grid.columns;
+    }
+  });
+  return inputs;
+}
+
 void LoadedModel::ForEachBatch(
     std::span<const Image> images,
     const std::function<void(const models::ImageOutputs&, size_t begin, size_t count)>& use) const {
+  if (patches_) {
+    for (size_t begin = 0; begin < images.size(); begin += kBatch) {
+      const auto part = images.subspan(begin, std::min<size_t>(kBatch, images.size() - begin));
+      use(network_->EncodePatches(PreparePatches(part)), begin, part.size());
+    }
+    return;
+  }
   if (!network_->CanEncodeImages()) {
     Fail(ErrorCode::kUnimplemented, "[model] ", base::PrintableUtf8(info_.name), ", of type ", info_.model_type,
          ", encodes no pictures");
@@ -280,8 +329,19 @@ void LoadedModel::Save(const std::string& folder, DType dtype) const {
   });
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
   for (const char* name :
-       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md"})
+       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md",
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+        "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "modules.json",
+        "sentence_bert_config.json", "config_sentence_transformers.json"})
     CopyIfThere(info_.path, folder, name);
+  // Folders of sentence encoders keep a small configuration in a folder for each module, e.g. 1_Pooling.
+  for (const auto& module : std::filesystem::directory_iterator(info_.path, error)) {
+    const std::string name = module.path().filename().string();
+    if (!std::filesystem::exists(module.path() / "config.json")) continue;
+    std::filesystem::create_directories(folder + "/" + name, error);
+    for (const char* part : {"config.json", "model.safetensors", "pytorch_model.bin"})
+      CopyIfThere(info_.path + "/" + name, folder + "/" + name, part);
+  }
 }
 
 }  // namespace fovea::runtime

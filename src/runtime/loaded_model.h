@@ -3,12 +3,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "fovea/model.h"
+#include "media/patches.h"
 #include "media/preprocess.h"
 #include "nn/entry.h"
 #include "runtime/text_encoder.h"
@@ -43,6 +45,8 @@ class LoadedModel {
   // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves
   // them of different sizes.
   Tensor Prepare(std::span<const Image> images) const;
+  // The same for a network that sees patches (SigLIP 2 NaFlex).
+  models::PatchInputs PreparePatches(std::span<const Image> images) const;
 
   // Features and logits of pictures. Pictures that come out in one size run as one batch.
   std::vector<Analysis> Analyze(std::span<const Image> images, int64_t top_k) const;
@@ -63,6 +67,7 @@ class LoadedModel {
 
   base::Config config_;
   media::PreprocessSpec preprocess_;
+  std::optional<media::PatchSpec> patches_;  // of a network that sees patches; preprocess_ is unused then
   std::unique_ptr<models::Model> network_;
   std::unique_ptr<TextEncoder> texts_;
   std::vector<std::string> class_names_;

@@ -151,5 +151,34 @@ TEST_F(TinyClip, WithoutAReferenceVerifySaysHowToMakeOne) {
   EXPECT_NE(result.err.find("make_golden.py"), std::string::npos) << result.err;
 }
 
+// SigLIP 2 NaFlex (tests/golden/naflex_tiny, made by tools/dump_tiny_naflex.py): pictures keep their proportions.
+TEST(TinyNaflex, VectorsOfPicturesAreThoseOfTheReference) {
+  const std::string folder = testing::SourcePath("tests/golden/naflex_tiny");
+  const json expected = base::ParseJson(base::ReadTextFile(folder + "/expected.json"), "expected.json");
+  std::vector<std::string> arguments = {"embed", "--json", "--model", folder};
+  for (const auto& name : expected["pictures"])
+    arguments.push_back(testing::SourcePath("samples/" + name.get<std::string>()));
+  const Result result = RunFovea(arguments);
+  EXPECT_EQ(result.exit, 0) << result.err;
+  const std::vector<json> lines = result.Lines();
+  ASSERT_EQ(lines.size(), expected["image_embeddings"].size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const json& reference = expected["image_embeddings"][i];
+    ASSERT_EQ(lines[i]["embedding"].size(), reference.size());
+    for (size_t d = 0; d < reference.size(); ++d)
+      EXPECT_NEAR(lines[i]["embedding"][d].get<double>(), reference[d].get<double>(), 1e-4);
+  }
+}
+
+// A saved text model still reads text.
+TEST_F(TinyClip, ConvertKeepsTheTokenizer) {
+  const testing::TemporaryFolder copy;
+  EXPECT_EQ(RunFovea({"convert", folder_, copy.path(), "--type", "f32"}).exit, 0);
+  const Result before = RunFovea({"embed", "--json", "--text", "two dogs", "--model", folder_});
+  const Result after = RunFovea({"embed", "--json", "--text", "two dogs", "--model", copy.path()});
+  EXPECT_EQ(after.exit, 0) << after.err;
+  EXPECT_EQ(after.out, before.out);
+}
+
 }  // namespace
 }  // namespace fovea::e2e
