@@ -4,9 +4,9 @@
     python tools/dump_unicode_tables.py          # needs tokenizers 0.23.3, sentencepiece, protobuf and libutf8proc.so.2
 
 The `tokenizers` package mixes four Unicode versions (about 17 in Rust's std and regex, 8 in unicode_categories, 12 in
-unicode-normalization-alignments, 16 in Oniguruma), and none of them is that of Debian's utf8proc (15) or PCRE2 (14). A token id depends on them, so classes of
-characters are asked from the package itself, code point by code point, and stored as ranges; where utf8proc does the work
-(decomposition, lower case) only the differences are stored.
+unicode-normalization-alignments, 16 in Oniguruma), and none of them is that of Debian's utf8proc (15) or PCRE2 (14).
+A token id depends on them, so classes of characters are asked from the package itself, code point by code point, and
+stored as ranges; where utf8proc does the work (decomposition, lower case) only the differences are stored.
 """
 
 import ctypes

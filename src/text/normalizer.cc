@@ -237,9 +237,9 @@ std::unique_ptr<const Normalizer> MakeNormalizer(const nlohmann::json& json, con
   if (type == "Precompiled") {
     if (fields.Has("charsmap") && fields.At("charsmap").is_binary()) {  // from a SentencePiece model, not from JSON
       const auto& bytes = fields.At("charsmap").get_binary();
-      return MakePrecompiled(std::string(bytes.begin(), bytes.end()), source);
+      return MakePrecompiled(std::string(bytes.begin(), bytes.end()), source, fields.Bool("takes_longest"));
     }
-    return MakePrecompiled(DecodeBase64(fields.String("precompiled_charsmap"), fields.where()), source);
+    return MakePrecompiled(DecodeBase64(fields.String("precompiled_charsmap"), fields.where()), source, false);
   }
   if (type == "Sequence") {
     std::vector<std::unique_ptr<const Normalizer>> parts;

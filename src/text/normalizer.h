@@ -28,8 +28,9 @@ void CheckNormalizedSize(size_t bytes);
 
 // Throws kCorruptData, kUnimplemented naming `source`.
 std::unique_ptr<const Normalizer> MakeNormalizer(const nlohmann::json& json, const std::string& source);
-// The compiled rules of SentencePiece (precompiled.cc); `charsmap` is the binary form.
-std::unique_ptr<const Normalizer> MakePrecompiled(std::string charsmap, const std::string& source);
+// The compiled rules of SentencePiece (precompiled.cc); `charsmap` is the binary form. `takes_longest`: as
+// SentencePiece itself applies them, not as the `tokenizers` package does.
+std::unique_ptr<const Normalizer> MakePrecompiled(std::string charsmap, const std::string& source, bool takes_longest);
 // Throws kCorruptData for text that is not base64.
 std::string DecodeBase64(std::string_view text, const std::string& what);
 

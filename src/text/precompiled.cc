@@ -13,7 +13,7 @@ namespace {
 
 class Precompiled : public Normalizer {
  public:
-  Precompiled(std::string charsmap, const std::string& source) {
+  Precompiled(std::string charsmap, const std::string& source, bool takes_longest) : takes_longest_(takes_longest) {
     const auto read = [&](size_t at) {
       uint32_t value;
       std::memcpy(&value, charsmap.data() + at, 4);
@@ -34,6 +34,7 @@ class Precompiled : public Normalizer {
   }
 
   void Apply(NormalizedText& text) const override {
+    if (takes_longest_) return ApplyLongest(text);
     std::string out;
     out.reserve(text.text.size() + 16);
     size_t origin = text.origin_bytes == 0 ? 0 : std::string::npos;
@@ -62,42 +63,67 @@ class Precompiled : public Normalizer {
  private:
   static size_t Offset(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
 
-  // The replacement of the shortest rule that starts `text`.
-  bool Find(std::string_view text, std::string_view& replacement) const {
-    if (trie_.empty()) return false;
+  // As SentencePiece itself does it: the longest rule at each place.
+  void ApplyLongest(NormalizedText& text) const {
+    std::string out;
+    for (size_t at = 0; at < text.text.size();) {
+      std::string_view replacement;
+      size_t length = Find(std::string_view(text.text).substr(at), replacement);
+      if (length == 0) {
+        length = Utf8Length(text.text[at]);
+        replacement = std::string_view(text.text).substr(at, length);
+      }
+      // A broken rule may end inside a character.
+      while (at + length < text.text.size() && (static_cast<uint8_t>(text.text[at + length]) & 0xC0) == 0x80) ++length;
+      out.append(replacement);
+      CheckNormalizedSize(out.size());
+      at += length;
+    }
+    text.text = std::move(out);
+    text.origin_bytes = 0;  // no pipeline with this form asks
+  }
+
+  // The replacement of the shortest rule that starts `text`, or of the longest; returns the rule's bytes, 0 without
+  // one.
+  size_t Find(std::string_view text, std::string_view& replacement) const {
+    if (trie_.empty()) return 0;
+    size_t found = 0, done = 0;
     size_t node = Offset(trie_[0]);
     for (const char c : text) {
       const auto byte = static_cast<uint8_t>(c);
-      if (byte == 0) return false;
+      ++done;
+      if (byte == 0) break;
       node ^= byte;
-      if (node >= trie_.size()) return false;
+      if (node >= trie_.size()) break;
       const uint32_t unit = trie_[node];
-      if ((unit & (1u << 31 | 0xFF)) != byte) return false;
+      if ((unit & (1u << 31 | 0xFF)) != byte) break;
       node ^= Offset(unit);
       if ((unit >> 8 & 1) == 0) continue;
-      if (node >= trie_.size()) return false;
-      const size_t begin = trie_[node] & ~(1u << 31);
-      if (begin >= replacements_.size()) {
-        replacement = {};
-        return true;
-      }
-      RequireData((static_cast<uint8_t>(replacements_[begin]) & 0xC0) != 0x80,
-                  "[tokenizer] a rule of the precompiled charsmap starts inside a character");
-      const size_t end = std::min(replacements_.find('\0', begin), replacements_.size());
-      replacement = std::string_view(replacements_).substr(begin, end - begin);
-      return true;
+      if (node >= trie_.size()) break;
+      replacement = ReplacementAt(trie_[node] & ~(1u << 31));
+      found = done;
+      if (!takes_longest_) break;
     }
-    return false;
+    return found;
+  }
+
+  std::string_view ReplacementAt(size_t begin) const {
+    if (begin >= replacements_.size()) return {};
+    RequireData((static_cast<uint8_t>(replacements_[begin]) & 0xC0) != 0x80,
+                "[tokenizer] a rule of the precompiled charsmap starts inside a character");
+    const size_t end = std::min(replacements_.find('\0', begin), replacements_.size());
+    return std::string_view(replacements_).substr(begin, end - begin);
   }
 
   std::vector<uint32_t> trie_;
   std::string replacements_;
+  bool takes_longest_;
 };
 
 }  // namespace
 
-std::unique_ptr<const Normalizer> MakePrecompiled(std::string charsmap, const std::string& source) {
-  return std::make_unique<Precompiled>(std::move(charsmap), source);
+std::unique_ptr<const Normalizer> MakePrecompiled(std::string charsmap, const std::string& source, bool takes_longest) {
+  return std::make_unique<Precompiled>(std::move(charsmap), source, takes_longest);
 }
 
 std::string DecodeBase64(std::string_view text, const std::string& what) {

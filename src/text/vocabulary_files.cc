@@ -356,10 +356,11 @@ class Builder {
     spec_.parts["decoder"] = metaspace;
     spec_.parts["model"] = {{"type", "Unigram"}, {"unk_id", unk_id}, {"byte_fallback", false}};
   }
-  void SetCharsmap(const SentencePieceModel& model, json before) {
+  void SetCharsmap(const SentencePieceModel& model, json before, bool takes_longest = false) {
     if (!model.charsmap.empty())
-      before.push_back(
-          {{"type", "Precompiled"}, {"charsmap", json::binary({model.charsmap.begin(), model.charsmap.end()})}});
+      before.push_back({{"type", "Precompiled"},
+                        {"takes_longest", takes_longest},
+                        {"charsmap", json::binary({model.charsmap.begin(), model.charsmap.end()})}});
     if (!before.empty()) spec_.parts["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::move(before)}};
   }
 
@@ -396,7 +397,8 @@ class Builder {
   }
 
   // transformers runs SentencePiece itself here, behind a clean-up of its own: lower case, no ASCII punctuation, single
-  // spaces.
+  // spaces. Of 20,893 lines of the golden text 12 get other ids than from transformers: those where a special token is
+  // typed in the text, whose neighbours lose a space there, and one with a Greek final sigma.
   void Siglip() {
     const SentencePieceModel model = ReadSentencePiece({}, 0);
     const std::string eos = Special("eos_token", "</s>"), unk = Special("unk_token", "<unk>");
@@ -407,7 +409,7 @@ class Builder {
         {{"type", "Replace"}, {"pattern", {{"Regex", R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~])"}}}, {"content", ""}});
     steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", R"([\s\x{1C}-\x{1F}]+)"}}}, {"content", " "}});
     steps.push_back({{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}});
-    SetCharsmap(model, std::move(steps));
+    SetCharsmap(model, std::move(steps), true);
     SetMetaspace(true, model.unk_id);
     SetTemplate({"$A", eos}, {"$A", eos, "$B", eos}, false);
     Finish();
