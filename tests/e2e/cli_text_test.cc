@@ -70,14 +70,20 @@ TEST_F(TinyClip, TemplatesAreAveragedAndTheirFeaturesAreKept) {
   const Result first = Run(arguments);
   EXPECT_EQ(first.exit, 0) << first.err;
   ExpectScores(first.Lines(), expected_["ensemble"]);
-  // The second run reads the features from the cache: a changed file changes the answer, a damaged one is made anew.
+  // The features are written when they are computed: a run that reads them leaves the file alone, a damaged file is
+  // made anew.
   std::vector<std::string> files;
   for (const auto& file : std::filesystem::directory_iterator(cache_.File("fovea/labels")))
     files.push_back(file.path());
   ASSERT_EQ(files.size(), 1u);
+  const std::string stored = base::ReadTextFile(files[0]);
+  const auto long_ago = std::filesystem::last_write_time(files[0]) - std::chrono::hours(1);
+  std::filesystem::last_write_time(files[0], long_ago);
   ExpectScores(Run(arguments).Lines(), expected_["ensemble"]);
+  EXPECT_EQ(std::filesystem::last_write_time(files[0]), long_ago);
   std::ofstream(files[0]) << "no tensors";
   ExpectScores(Run(arguments).Lines(), expected_["ensemble"]);
+  EXPECT_EQ(base::ReadTextFile(files[0]), stored);
 }
 
 TEST_F(TinyClip, LabelsComeFromAFileToo) {
