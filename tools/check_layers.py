@@ -94,7 +94,8 @@ def problem_in_public(name):
 def problem_in_apps(name, path, is_quoted):
     if not is_quoted or name.startswith("fovea/"):
         return None
-    return None if (path.parent / name).exists() else "apps include only include/fovea and their own files"
+    own = any((folder / name).exists() for folder in (path.parent, path.parent.parent))
+    return None if own else "apps include only include/fovea and their own files"
 
 
 def problems_of(path, root):

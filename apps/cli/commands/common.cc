@@ -1,0 +1,61 @@
+#include "commands/common.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <fstream>
+
+namespace fovea::cli {
+
+int UseThreads(const Arguments& arguments) {
+  if (arguments.threads > 0) omp_set_num_threads(static_cast<int>(arguments.threads));
+  return omp_get_max_threads();
+}
+
+Model LoadModel(const Arguments& arguments) {
+  return Model::Load(arguments.model.empty() ? DefaultModelName() : arguments.model);
+}
+
+Exit ExitFor(int64_t failed, const Console& console) {
+  if (interrupted) return kInterrupted;
+  return failed > 0 || console.has_write_error() ? kSomeFailed : kDone;
+}
+
+Json FailureObject(const std::string& path, const Error& error) {
+  Json object = PathObject(path);
+  object["error"] = error.message();
+  object["code"] = ErrorCodeName(error.code());
+  return object;
+}
+
+std::vector<std::string> LinesOf(const std::string& path, bool keeps_empty) {
+  std::ifstream file(path);
+  if (!file) throw Error(ErrorCode::kNotFound, "cannot read " + Printable(path));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (keeps_empty || !line.empty()) lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+bool Can(const Model& model, const char* capability) {
+  const auto& all = model.info().capabilities;
+  return std::find(all.begin(), all.end(), capability) != all.end();
+}
+
+void PrintFacts(const std::vector<std::pair<std::string, std::string>>& facts, Console& console) {
+  int width = 0;
+  for (const auto& [name, value] : facts) width = std::max(width, static_cast<int>(name.size()));
+  for (const auto& [name, value] : facts) {
+    if (!value.empty()) console.Line(console.Dim(PadRight(name, width)) + "  " + Printable(value));
+  }
+}
+
+std::string Joined(const std::vector<std::string>& items, const char* separator) {
+  std::string text;
+  for (const std::string& item : items) text += (text.empty() ? "" : separator) + item;
+  return text;
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,37 @@
+// What several commands share: the model they were asked to use, failures as results, and small ways to print.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli.h"
+#include "fovea/error.h"
+#include "fovea/model.h"
+#include "output.h"
+
+namespace fovea::cli {
+
+using Json = nlohmann::ordered_json;
+
+// Takes `arguments.threads` as the limit of this process and returns it.
+int UseThreads(const Arguments& arguments);
+
+Model LoadModel(const Arguments& arguments);
+bool Can(const Model& model, const char* capability);
+
+Exit ExitFor(int64_t failed, const Console& console);
+
+// What --json prints in place of a result.
+Json FailureObject(const std::string& path, const Error& error);
+
+// The lines of a file, without the line ends.
+std::vector<std::string> LinesOf(const std::string& path, bool keeps_empty);
+
+// "name   value" lines with aligned values; empty values are left out.
+void PrintFacts(const std::vector<std::pair<std::string, std::string>>& facts, Console& console);
+
+std::string Joined(const std::vector<std::string>& items, const char* separator);
+
+}  // namespace fovea::cli
