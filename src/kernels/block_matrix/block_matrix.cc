@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -26,7 +27,8 @@ struct Codes {
   uint8_t q[256];
 };
 
-Codes UnpackCodes(BlockType type, const uint8_t* block) {
+template <BlockType type>
+Codes UnpackCodes(const uint8_t* block) {
   Codes codes;
   const auto nibbles = [&](const uint8_t* from, int64_t groups, int64_t half) {  // groups of 2 half columns
     for (int64_t g = 0; g < groups; ++g) {
@@ -65,7 +67,8 @@ Codes UnpackCodes(BlockType type, const uint8_t* block) {
 }
 
 // The reverse; bytes of `block` that hold codes are overwritten.
-void PackCodes(BlockType type, const Codes& codes, uint8_t* block) {
+template <BlockType type>
+void PackCodes(const Codes& codes, uint8_t* block) {
   const auto nibbles = [&](uint8_t* to, int64_t groups, int64_t half) {
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t i = 0; i < half; ++i) {
@@ -128,7 +131,8 @@ void PackSubScales(const SubScales& sub, uint8_t* bytes) {
 }
 
 // Scales of row `r` of a tile: `tile` is the scale plane's part for one block, zeroed before the first row.
-void PutScales(BlockType type, const uint8_t* block, int64_t r, uint8_t* tile) {
+template <BlockType type>
+void PutScales(const uint8_t* block, int64_t r, uint8_t* tile) {
   const bool has_two = type == BlockType::kQ4_1 || type == BlockType::kQ5_1;
   switch (type) {
     case BlockType::kQ4_K:
@@ -153,7 +157,8 @@ void PutScales(BlockType type, const uint8_t* block, int64_t r, uint8_t* tile) {
   }
 }
 
-void TakeScales(BlockType type, const uint8_t* tile, int64_t r, uint8_t* block) {
+template <BlockType type>
+void TakeScales(const uint8_t* tile, int64_t r, uint8_t* block) {
   const bool has_two = type == BlockType::kQ4_1 || type == BlockType::kQ5_1;
   switch (type) {
     case BlockType::kQ4_K:
@@ -179,35 +184,73 @@ void TakeScales(BlockType type, const uint8_t* tile, int64_t r, uint8_t* block) 
   }
 }
 
-// Codes q[32] of row `r` into the codes of one group. The tile was zeroed.
-void PutCodes(BlockType type, const uint8_t* q, int64_t r, uint8_t* group) {
-  const bool has_fifth = type == BlockType::kQ5_0 || type == BlockType::kQ5_1 || type == BlockType::kQ5_K;
-  for (int64_t k = 0; k < kGroup; ++k) {
-    const int64_t at = 4 * r + k % 4, c = k / 4;  // place in a vector, and which four columns
-    if (type == BlockType::kQ8_0) {
-      group[64 * c + at] = q[k];
-      continue;
+constexpr bool HasFifthBit(BlockType type) {
+  return type == BlockType::kQ5_0 || type == BlockType::kQ5_1 || type == BlockType::kQ5_K;
+}
+
+uint32_t LoadWord(const uint8_t* from) {
+  uint32_t word;
+  std::memcpy(&word, from, 4);
+  return word;
+}
+void StoreWord(uint32_t word, uint8_t* to) { std::memcpy(to, &word, 4); }
+
+// Codes q[32] of row `r` into the codes of one group, four columns (a word of bytes) at a time.
+template <BlockType type>
+void PutCodes(const uint8_t* q, int64_t r, uint8_t* group) {
+  uint8_t* to = group + 4 * r;
+  if constexpr (type == BlockType::kQ8_0) {
+    for (int c = 0; c < 8; ++c) StoreWord(LoadWord(q + 4 * c), to + 64 * c);
+    return;
+  }
+  if constexpr (HasFifthBit(type)) {
+    uint32_t bits = 0;
+    for (int c = 0; c < 8; ++c) bits |= ((LoadWord(q + 4 * c) >> 4) & 0x01010101u) << c;
+    StoreWord(bits, to);
+    to += 64;
+  }
+  if constexpr (type == BlockType::kQ6_K) {
+    for (int half = 0; half < 2; ++half, to += 64) {
+      uint32_t bits = 0;
+      for (int c = 0; c < 4; ++c) bits |= ((LoadWord(q + 16 * half + 4 * c) >> 4) & 0x03030303u) << (2 * c);
+      StoreWord(bits, to);
     }
-    const int64_t before = has_fifth ? 64 : type == BlockType::kQ6_K ? 128 : 0;
-    group[before + 64 * (c % 4) + at] |= static_cast<uint8_t>((q[k] & 15) << (c / 4 * 4));
-    if (has_fifth) group[at] |= static_cast<uint8_t>((q[k] >> 4) << c);
-    if (type == BlockType::kQ6_K) group[64 * (c / 4) + at] |= static_cast<uint8_t>((q[k] >> 4) << (c % 4 * 2));
+  }
+  for (int c = 0; c < 4; ++c) {
+    const uint32_t low = LoadWord(q + 4 * c) & 0x0F0F0F0Fu, high = LoadWord(q + 16 + 4 * c) & 0x0F0F0F0Fu;
+    StoreWord(low | high << 4, to + 64 * c);
   }
 }
 
-void TakeCodes(BlockType type, const uint8_t* group, int64_t r, uint8_t* q) {
-  const bool has_fifth = type == BlockType::kQ5_0 || type == BlockType::kQ5_1 || type == BlockType::kQ5_K;
-  for (int64_t k = 0; k < kGroup; ++k) {
-    const int64_t at = 4 * r + k % 4, c = k / 4;
-    if (type == BlockType::kQ8_0) {
-      q[k] = group[64 * c + at];
-      continue;
-    }
-    const int64_t before = has_fifth ? 64 : type == BlockType::kQ6_K ? 128 : 0;
-    int code = (group[before + 64 * (c % 4) + at] >> (c / 4 * 4)) & 15;
-    if (has_fifth) code |= ((group[at] >> c) & 1) << 4;
-    if (type == BlockType::kQ6_K) code |= ((group[64 * (c / 4) + at] >> (c % 4 * 2)) & 3) << 4;
-    q[k] = static_cast<uint8_t>(code);
+template <BlockType type>
+void TakeCodes(const uint8_t* group, int64_t r, uint8_t* q) {
+  const uint8_t* from = group + 4 * r;
+  if constexpr (type == BlockType::kQ8_0) {
+    for (int c = 0; c < 8; ++c) StoreWord(LoadWord(from + 64 * c), q + 4 * c);
+    return;
+  }
+  constexpr int64_t kBefore = HasFifthBit(type) ? 64 : type == BlockType::kQ6_K ? 128 : 0;
+  for (int c = 0; c < 8; ++c) {
+    uint32_t word = (LoadWord(from + kBefore + 64 * (c % 4)) >> (c / 4 * 4)) & 0x0F0F0F0Fu;
+    if constexpr (HasFifthBit(type)) word |= ((LoadWord(from) >> c) & 0x01010101u) << 4;
+    if constexpr (type == BlockType::kQ6_K)
+      word |= ((LoadWord(from + 64 * (c / 4)) >> (c % 4 * 2)) & 0x03030303u) << 4;
+    StoreWord(word, q + 4 * c);
+  }
+}
+
+// body(std::integral_constant<BlockType, type>()): the loops are compiled for each type.
+template <typename Body>
+auto WithType(BlockType type, const Body& body) {
+  switch (type) {
+    case BlockType::kQ4_0: return body(std::integral_constant<BlockType, BlockType::kQ4_0>());
+    case BlockType::kQ4_1: return body(std::integral_constant<BlockType, BlockType::kQ4_1>());
+    case BlockType::kQ5_0: return body(std::integral_constant<BlockType, BlockType::kQ5_0>());
+    case BlockType::kQ5_1: return body(std::integral_constant<BlockType, BlockType::kQ5_1>());
+    case BlockType::kQ8_0: return body(std::integral_constant<BlockType, BlockType::kQ8_0>());
+    case BlockType::kQ4_K: return body(std::integral_constant<BlockType, BlockType::kQ4_K>());
+    case BlockType::kQ5_K: return body(std::integral_constant<BlockType, BlockType::kQ5_K>());
+    default: return body(std::integral_constant<BlockType, BlockType::kQ6_K>());
   }
 }
 
@@ -234,21 +277,25 @@ BlockMatrix::BlockMatrix(BlockType type, int64_t rows, int64_t columns) : type_(
 BlockMatrix::~BlockMatrix() { std::free(data_); }
 
 void BlockMatrix::PackTile(int64_t tile, std::span<const int64_t> row_of, std::span<const uint8_t> blocks) {
-  const int64_t items = BlockItems(type_), per_row = columns_ / items, row_bytes = per_row * BlockBytes(type_);
   uint8_t* scale_plane = data_ + tile * tile_bytes_;
   uint8_t* code_plane = scale_plane + scale_plane_bytes_;
   std::memset(scale_plane, 0, static_cast<size_t>(tile_bytes_));
   const int64_t count = std::min(kRows, rows_ - tile * kRows);
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t row = row_of.empty() ? tile * kRows + r : row_of[static_cast<size_t>(tile * kRows + r)];
-    const uint8_t* block = blocks.data() + row * row_bytes;
-    for (int64_t b = 0; b < per_row; ++b, block += BlockBytes(type_)) {
-      PutScales(type_, block, r, scale_plane + b * TileScaleBytes(type_));
-      const Codes codes = UnpackCodes(type_, block);
-      for (int64_t g = 0; g < items / kGroup; ++g)
-        PutCodes(type_, codes.q + g * kGroup, r, code_plane + (b * items / kGroup + g) * TileCodeBytes(type_));
+  WithType(type_, [&](auto constant) {
+    constexpr BlockType kType = decltype(constant)::value;
+    constexpr int64_t kGroups = BlockItems(kType) / kGroup;
+    const int64_t per_row = columns_ / BlockItems(kType);
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t row = row_of.empty() ? tile * kRows + r : row_of[static_cast<size_t>(tile * kRows + r)];
+      const uint8_t* block = blocks.data() + row * per_row * BlockBytes(kType);
+      for (int64_t b = 0; b < per_row; ++b, block += BlockBytes(kType)) {
+        PutScales<kType>(block, r, scale_plane + b * TileScaleBytes(kType));
+        const Codes codes = UnpackCodes<kType>(block);
+        for (int64_t g = 0; g < kGroups; ++g)
+          PutCodes<kType>(codes.q + g * kGroup, r, code_plane + (b * kGroups + g) * TileCodeBytes(kType));
+      }
     }
-  }
+  });
 }
 
 std::shared_ptr<const BlockMatrix> BlockMatrix::FromFile(BlockType type, int64_t rows, int64_t columns,
@@ -284,20 +331,25 @@ std::shared_ptr<const BlockMatrix> BlockMatrix::FromFile(BlockType type, std::sp
 }
 
 void BlockMatrix::RowBlocks(int64_t row, std::span<uint8_t> out) const {
-  const int64_t items = BlockItems(type_), per_row = columns_ / items, r = row % kRows;
-  FOVEA_DCHECK(row >= 0 && row < rows_ && static_cast<int64_t>(out.size()) == per_row * BlockBytes(type_));
-  uint8_t* block = out.data();
-  for (int64_t b = 0; b < per_row; ++b, block += BlockBytes(type_)) {
-    TakeScales(type_, scales(row / kRows) + b * TileScaleBytes(type_), r, block);
-    Codes taken;
-    for (int64_t g = 0; g < items / kGroup; ++g)
-      TakeCodes(type_, codes(row / kRows) + (b * items / kGroup + g) * TileCodeBytes(type_), r, taken.q + g * kGroup);
-    PackCodes(type_, taken, block);
-  }
+  FOVEA_DCHECK(row >= 0 && row < rows_);
+  const int64_t r = row % kRows;
+  const uint8_t *scale_plane = scales(row / kRows), *code_plane = codes(row / kRows);
+  WithType(type_, [&](auto constant) {
+    constexpr BlockType kType = decltype(constant)::value;
+    constexpr int64_t kGroups = BlockItems(kType) / kGroup;
+    uint8_t* block = out.data();
+    for (int64_t b = 0; b < columns_ / BlockItems(kType); ++b, block += BlockBytes(kType)) {
+      TakeScales<kType>(scale_plane + b * TileScaleBytes(kType), r, block);
+      Codes taken;
+      for (int64_t g = 0; g < kGroups; ++g)
+        TakeCodes<kType>(code_plane + (b * kGroups + g) * TileCodeBytes(kType), r, taken.q + g * kGroup);
+      PackCodes<kType>(taken, block);
+    }
+  });
 }
 
 void DequantizeBlock(BlockType type, const uint8_t* block, float* out) {
-  const Codes codes = UnpackCodes(type, block);
+  const Codes codes = WithType(type, [&](auto t) { return UnpackCodes<decltype(t)::value>(block); });
   const float d = Half(type == BlockType::kQ6_K ? block + 208 : block);
   switch (type) {
     case BlockType::kQ8_0:
