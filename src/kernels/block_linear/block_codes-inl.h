@@ -217,15 +217,6 @@ HWY_INLINE VecI Dot(const CodeVec* q, const int8_t* in, VecI start) {
   return sum;
 }
 
-// out [tokens,16] into y [tokens,rows], the part of one tile that exists.
-HWY_INLINE void StoreTile(const float* out, int64_t tokens, int64_t tile, int64_t rows, const float* bias, float* y) {
-  const int64_t at = tile * 16, count = rows - at < 16 ? rows - at : 16;
-  for (int64_t t = 0; t < tokens; ++t) {
-    float* to = y + t * rows + at;
-    for (int64_t r = 0; r < count; ++r) to[r] = bias != nullptr ? out[t * 16 + r] + bias[at + r] : out[t * 16 + r];
-  }
-}
-
 #endif  // AVX2 or AVX-512
 }  // namespace
 }  // namespace fovea::kernels::HWY_NAMESPACE

@@ -10,6 +10,8 @@
 // value of x that is not finite makes its row of y NaN.
 #pragma once
 
+#include <span>
+
 #include "kernels/activation/activation.h"
 #include "kernels/block_matrix/block_matrix.h"
 #include "tensor/tensor.h"
@@ -18,12 +20,15 @@ namespace fovea::kernels {
 
 // y = act(x W^T + bias).
 void BlockLinear(const Tensor& x, const BlockMatrix& weight, const Tensor& bias, Act act, Tensor& y);
+// The same with the rows of several matrices, one below the other, as one W: x is rounded once. Their types may differ.
+void BlockLinear(const Tensor& x, std::span<const BlockMatrix* const> weights, const Tensor& bias, Act act, Tensor& y);
 
 namespace ref {
 // x with each group of 32 columns rounded as BlockLinear rounds it.
 Tensor RoundedToInt8(const Tensor& x);
 // The same product in double precision.
 void BlockLinear(const Tensor& x, const BlockMatrix& weight, const Tensor& bias, Act act, Tensor& y);
+void BlockLinear(const Tensor& x, std::span<const BlockMatrix* const> weights, const Tensor& bias, Act act, Tensor& y);
 }  // namespace ref
 
 }  // namespace fovea::kernels

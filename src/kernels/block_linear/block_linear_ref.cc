@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "base/parallel.h"
 #include "kernels/block_linear/block_linear.h"
@@ -19,6 +21,18 @@ Tensor RoundedToInt8(const Tensor& x) {
     for (int i = 0; i < 32; ++i) to[i] = std::nearbyint(from[i] * inverse) * scale;
   }
   return rounded;
+}
+
+void BlockLinear(const Tensor& x, std::span<const BlockMatrix* const> weights, const Tensor& bias, Act act, Tensor& y) {
+  int64_t column = 0;
+  for (const BlockMatrix* weight : weights) {
+    const int64_t O = weight->rows(), M = y.dim(0);
+    Tensor part = Tensor::Empty({M, O});
+    ref::BlockLinear(x, *weight, bias.defined() ? bias.Sliced(0, column, column + O).Contiguous() : Tensor(), act, part);
+    for (int64_t m = 0; m < M; ++m)
+      std::copy_n(part.data<float>() + m * O, O, y.mutable_data<float>() + m * y.dim(1) + column);
+    column += O;
+  }
 }
 
 void BlockLinear(const Tensor& x, const BlockMatrix& weight, const Tensor& bias, Act act, Tensor& y) {

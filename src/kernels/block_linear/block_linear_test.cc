@@ -108,6 +108,22 @@ TEST(BlockLinear, RowsOfABatchAreThoseOfSingleCalls) {
   }
 }
 
+TEST(BlockLinear, MultipliesByMatricesOfSeveralTypesAtOnce) {
+  const auto golden = testing::ReadStored("tests/golden/gguf/blocks.safetensors");
+  const auto a = Matrix(golden, BlockType::kQ5_0, 40, 512), b = Matrix(golden, BlockType::kQ6_K, 17, 512);
+  const auto c = Matrix(golden, BlockType::kQ8_0, 8, 512), d = Matrix(golden, BlockType::kQ4_1, 700, 512);
+  const BlockMatrix* const all[] = {a.get(), b.get(), c.get(), d.get()};
+  const Tensor bias = testing::RandomNormal({765}, 3);
+  for (const int64_t count : {1, 6}) {
+    const Tensor x = testing::RandomNormal({count, 512}, 7);
+    Tensor y = Tensor::Full({count, 765}, NAN), expected = Tensor::Empty({count, 765});
+    const base::ThreadLimit limit(3);
+    BlockLinear(x, all, bias, Act::kGelu, y);
+    ref::BlockLinear(x, all, bias, Act::kGelu, expected);
+    testing::ExpectClose(y, expected, 1e-5f * Largest(expected));
+  }
+}
+
 TEST(BlockLinear, ManyRowsComeInPieces) {  // more than fit the second-level cache at once
   const auto golden = testing::ReadStored("tests/golden/gguf/blocks.safetensors");
   const auto weight = Matrix(golden, BlockType::kQ4_K, 20, 8192);
