@@ -83,7 +83,7 @@ Tensor MultiHeadAttention::Attend(const Tensor& query, const Tensor& key, const 
 }
 
 Tensor MultiHeadAttention::operator()(const Tensor& x, const AttentionOptions& mask) const {
-  if (Tape::Active() != nullptr) return (*this)(x, x, mask);
+  if (Tape::Active() != nullptr || q.weight.blocks() != nullptr) return (*this)(x, x, mask);
   const auto [B, T, D] = x.Dims<3>("attention");
   const uint64_t version =
       (q.weight.version() + k.weight.version() + v.weight.version()) * 16 + static_cast<uint64_t>(x.dtype());

@@ -11,7 +11,9 @@ class Embedding {
  public:
   Embedding(int64_t count, int64_t size) : weight(Shape{count, size}) {}
 
-  Tensor operator()(const Tensor& ids) const { return fovea::Embedding(weight, ids); }  // i64 [...] -> [...,D]
+  Tensor operator()(const Tensor& ids) const {  // i64 [...] -> [...,D]
+    return weight.blocks() != nullptr ? fovea::Embedding(*weight.blocks(), ids) : fovea::Embedding(weight, ids);
+  }
   void Visit(Visitor& v) { v("weight", weight); }
 
   Parameter weight;

@@ -27,6 +27,7 @@ Linear::Linear(const LinearOptions& o)
 
 Tensor Linear::operator()(const Tensor& x, kernels::Act act) const {
   const Tensor bias_value = has_bias_ ? bias.value() : Tensor();
+  if (const kernels::BlockMatrix* blocks = weight.blocks()) return fovea::Linear(x, {&blocks, 1}, bias_value, act);
   const auto in_order = [&](const Tensor& value) { return is_transposed_ ? Transpose(value, 0, 1) : value; };
   if (Tape::Active() != nullptr) return fovea::Linear(x, in_order(weight), bias_value, act);
   const auto packed = packed_.Get(VersionFor(weight.version(), x),
@@ -40,18 +41,32 @@ void Linear::Visit(Visitor& v) {
 }
 
 Tensor JoinedLinear::operator()(const Tensor& x, std::initializer_list<const Linear*> parts) const {
+  const auto has_blocks = [](const Linear* part) { return part->weight.blocks() != nullptr; };
+  const bool are_blocks = std::ranges::all_of(parts, has_blocks);
+  if (!are_blocks && std::ranges::any_of(parts, has_blocks)) {
+    std::vector<Tensor> outputs;
+    for (const Linear* part : parts) outputs.push_back((*part)(x));
+    return Concat(outputs, -1);
+  }
   uint64_t version = 0, bias_version = 0;
   for (const Linear* part : parts) {
     version += part->weight.version();
     bias_version += part->bias.version();
   }
-  const auto packed = packed_.Get(VersionFor(version, x), [&] {
-    std::vector<Tensor> weights;
-    for (const Linear* part : parts) weights.push_back(part->weight.value().To(x.dtype()));
-    return Packed(Concat(weights, 0));
-  });
-  if (!std::ranges::any_of(parts, [](const Linear* part) { return part->has_bias(); }))
-    return fovea::Linear(x, *packed);
+  const auto multiply = [&](const Tensor& bias) {
+    if (are_blocks) {
+      std::vector<const kernels::BlockMatrix*> matrices;
+      for (const Linear* part : parts) matrices.push_back(part->weight.blocks());
+      return fovea::Linear(x, matrices, bias);
+    }
+    const auto packed = packed_.Get(VersionFor(version, x), [&] {
+      std::vector<Tensor> weights;
+      for (const Linear* part : parts) weights.push_back(part->weight.value().To(x.dtype()));
+      return Packed(Concat(weights, 0));
+    });
+    return fovea::Linear(x, *packed, bias);
+  };
+  if (!std::ranges::any_of(parts, [](const Linear* part) { return part->has_bias(); })) return multiply({});
   const auto bias = bias_.Get(bias_version, [&] {
     std::vector<Tensor> values;
     for (const Linear* part : parts) {
@@ -59,10 +74,11 @@ Tensor JoinedLinear::operator()(const Tensor& x, std::initializer_list<const Lin
     }
     return std::make_shared<const Tensor>(Concat(values, 0));
   });
-  return fovea::Linear(x, *packed, *bias);
+  return multiply(*bias);
 }
 
 Tensor TiedLinear::operator()(const Tensor& x, const Parameter& weight) const {
+  if (const kernels::BlockMatrix* blocks = weight.blocks()) return fovea::Linear(x, {&blocks, 1});
   if (Tape::Active() != nullptr) return fovea::Linear(x, weight);
   const auto packed =
       packed_.Get(VersionFor(weight.version(), x), [&] { return Packed(weight.value().To(x.dtype())); });

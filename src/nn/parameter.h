@@ -12,11 +12,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kernels/block_matrix/block_matrix.h"
 #include "tensor/tensor.h"
 
 namespace fovea::nn {
@@ -42,15 +44,25 @@ class Parameter {
   const Shape& shape() const { return shape_; }
   Kind kind() const { return kind_; }
   bool is_packed() const { return is_packed_; }
-  bool has_value() const { return value_.defined(); }
+  bool has_value() const { return value_.defined() || blocks_ != nullptr; }
 
-  // The value: f32 or bf16 (also f16 when is_packed(), i64 for a counter). Throws kInternal when nothing was assigned.
+  // The value: f32 or bf16 (also f16 when is_packed(), i64 for a counter). Throws kInternal when nothing was assigned,
+  // kUnimplemented when the weights are blocks().
   const Tensor& value() const;
   operator const Tensor&() const { return value(); }
 
   // Replaces the value; the shape must be shape(). Whatever was derived from the old one (packed or folded weights) is
   // remade at next use.
   void Assign(Tensor value);
+  // Keeps a matrix of blocks as it is; layers that can compute with them ask for blocks(). `is_transposed`: the matrix is
+  // [O,I] where the parameter is [I,O].
+  void AssignBlocks(std::shared_ptr<const kernels::BlockMatrix> blocks, bool is_transposed = false);
+  // The matrix [O,I] when the weights are blocks, else nullptr.
+  const kernels::BlockMatrix* blocks() const { return blocks_.get(); }
+  // The value, or blocks as f32: for saving. Needs the memory that blocks spare.
+  Tensor Dense() const;
+  int64_t size_bytes() const { return blocks_ ? blocks_->size_bytes() : value_.defined() ? value_.size_bytes() : 0; }
+
   // To be called after writing into value() in place.
   void MarkChanged() const { ++version_; }
   uint64_t version() const { return version_; }
@@ -60,6 +72,8 @@ class Parameter {
   Kind kind_ = Kind::kTrained;
   bool is_packed_ = false;
   Tensor value_;
+  std::shared_ptr<const kernels::BlockMatrix> blocks_;
+  bool is_transposed_ = false;  // of the blocks
   mutable uint64_t version_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/block_linear/block_linear.h"
 #include "ops/checks.h"
 #include "ops/reduce.h"
 #include "tensor/tape.h"
@@ -138,6 +139,29 @@ Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act
 Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias, Act act) {
   return LinearWith(x, weight.weight(), bias, act,
                     [&](const Tensor& rows, Act fused, Tensor& y) { kernels::Linear(rows, weight, bias, fused, y); });
+}
+
+Tensor Linear(const Tensor& x, std::span<const kernels::BlockMatrix* const> weights, const Tensor& bias, Act act) {
+  ops::RequireFloat(x, "linear");
+  Require(!weights.empty(), "[linear] expected at least one matrix");
+  const int64_t in_features = weights[0]->columns();
+  int64_t out_features = 0;
+  for (const kernels::BlockMatrix* weight : weights) {
+    Require(x.rank() >= 1 && x.shape()[x.rank() - 1] == in_features && weight->columns() == in_features,
+            "[linear] expected x [...,I] and weight [O,I], got shapes ", x.shape(), " and ", weight->shape());
+    out_features += weight->rows();
+  }
+  if (bias.defined()) {
+    Require(bias.shape() == Shape{out_features}, "[linear] expected a bias of shape [", out_features, "], got ",
+            bias.shape());
+  }
+  if (IsRecording(x, bias.defined() ? bias : x, x))
+    Fail(ErrorCode::kUnimplemented, "[linear] weights in ", weights[0]->type(),
+         " blocks have no gradient; hint: train a model in f32 or bf16");
+  const Tensor rows = x.Contiguous().To(DType::kF32).View({x.numel() / in_features, in_features});
+  Tensor y = Tensor::Empty({rows.dim(0), out_features});
+  kernels::BlockLinear(rows, weights, bias.defined() ? bias.To(DType::kF32) : bias, act, y);
+  return y.View(x.shape().With(x.rank() - 1, out_features)).To(x.dtype());
 }
 
 }  // namespace fovea

@@ -136,11 +136,18 @@ const models::Entry& FindEntry(const base::Config& config) {
 
 void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options) {
-  std::map<std::string, const NamedTensor*> by_name;
+  std::vector<Weight> weights;
+  for (const NamedTensor& tensor : tensors) weights.push_back({.name = tensor.name, .tensor = tensor.tensor, .blocks = {}});
+  AssignWeights(network, entry, weights, source, options);
+}
+
+void AssignWeights(models::Model& network, const models::Entry& entry, std::span<const Weight> weights,
+                   const std::string& source, const LoadOptions& options) {
+  std::map<std::string, const Weight*> by_name;
   std::vector<std::string> problems, missing, unknown;
-  for (const NamedTensor& tensor : tensors) {
-    const std::string name = models::Renamed(tensor.name, entry.renames);
-    if (!by_name.emplace(name, &tensor).second) problems.push_back("two tensors for " + name);
+  for (const Weight& weight : weights) {
+    const std::string name = models::Renamed(weight.name, entry.renames);
+    if (!by_name.emplace(name, &weight).second) problems.push_back("two tensors for " + name);
   }
   nn::ForEachParameter(network, [&](const std::string& path, nn::Parameter& parameter) {
     const auto found = by_name.find(path);
@@ -148,11 +155,13 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
       if (parameter.kind() != nn::Parameter::Kind::kCounter) missing.push_back(base::StrCat(path, parameter.shape()));
       return;
     }
-    const Tensor& tensor = found->second->tensor;
-    if (tensor.shape() == parameter.shape()) {
-      parameter.Assign(InComputeType(tensor, parameter, options));
+    const Weight& weight = *found->second;
+    if (weight.shape() != parameter.shape()) {
+      problems.push_back(base::StrCat(path, " has shape ", weight.shape(), ", expected ", parameter.shape()));
+    } else if (weight.blocks != nullptr) {
+      parameter.AssignBlocks(weight.blocks, weight.is_transposed);
     } else {
-      problems.push_back(base::StrCat(path, " has shape ", tensor.shape(), ", expected ", parameter.shape()));
+      parameter.Assign(InComputeType(weight.tensor, parameter, options));
     }
     by_name.erase(found);
   });
@@ -174,6 +183,7 @@ std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::En
 
 std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, const std::string& name,
                                                      const LoadOptions& options) {
+  if (IsGgufFile(folder)) return LoadGguf(folder, name, options);
   auto model = std::shared_ptr<LoadedModel>(new LoadedModel(ReadModelConfig(folder)));
   const models::Entry& entry = FindEntry(model->config_);
   const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, model->config_);
@@ -198,6 +208,24 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   return model;
 }
 
+std::shared_ptr<const LoadedModel> LoadedModel::LoadGguf(const std::string& path, const std::string& name,
+                                                         const LoadOptions& options) {
+  const auto file = formats::GgufFile::Open(path);
+  auto model = std::shared_ptr<LoadedModel>(new LoadedModel(GgufConfig(file)));
+  const models::Entry& entry = FindEntry(model->config_);
+  model->network_ = entry.create(model->config_);
+  model->texts_ = std::make_unique<TextEncoder>(path, std::string(entry.model_type));
+  AssignWeights(*model->network_, entry, GgufWeights(file), base::PrintableUtf8(path), options);
+  model->Describe(path, name);
+  model->info_.licence = file.metadata().Get<std::string>("general.license", "");
+  base::ContentHasher hasher;
+  hasher.Add(model->config_.Text());
+  for (const formats::GgufTensor& tensor : file.tensors())
+    hasher.Add(tensor.name).Add(tensor.shape.ToString()).Add(tensor.bytes);
+  model->info_.fingerprint = hasher.Hex();
+  return model;
+}
+
 // Everything of info_ but the fingerprint.
 void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   const bool sees = network_->CanEncodeImages() || network_->CanEncodePatches();
@@ -214,7 +242,7 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   info_.classes = static_cast<int64_t>(class_names_.size());
   nn::ForEachParameter(*network_, [&](const std::string&, nn::Parameter& parameter) {
     if (parameter.kind() == nn::Parameter::Kind::kTrained) info_.parameters += parameter.shape().numel();
-    if (parameter.has_value()) info_.memory_bytes += parameter.value().size_bytes();
+    info_.memory_bytes += parameter.size_bytes();
   });
   if (sees && info_.classes > 0) info_.capabilities.emplace_back("classify");
   if (sees) info_.capabilities.emplace_back("embed_image");
@@ -316,6 +344,9 @@ Tensor LoadedModel::ImageFeatures(std::span<const Image> images) const {
 }
 
 void LoadedModel::Save(const std::string& folder, DType dtype) const {
+  if (IsGgufFile(info_.path))
+    Fail(ErrorCode::kUnimplemented, "[model] ", base::PrintableUtf8(info_.path),
+         " is a GGUF file, whose tokenizer has no files to copy; hint: `fovea quantize` writes GGUF files");
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) Fail(ErrorCode::kIo, "[model] cannot create ", base::PrintableUtf8(folder), ": ", error.message());

@@ -13,6 +13,7 @@
 #include "media/patches.h"
 #include "media/preprocess.h"
 #include "nn/entry.h"
+#include "runtime/gguf_model.h"
 #include "runtime/text_encoder.h"
 #include "tensor/named_tensor.h"
 
@@ -26,8 +27,8 @@ struct LoadOptions {
 
 class LoadedModel {
  public:
-  // Reads `folder` (config.json, preprocessor_config.json or processor_config.json, weights). `name`: what the user
-  // called it.
+  // Reads `folder` (config.json, preprocessor_config.json or processor_config.json, weights), which may be a GGUF file
+  // instead. `name`: what the user called it.
   static std::shared_ptr<const LoadedModel> Load(const std::string& folder, const std::string& name,
                                                  const LoadOptions& options = {});
 
@@ -59,6 +60,8 @@ class LoadedModel {
 
  private:
   explicit LoadedModel(base::Config config) : config_(std::move(config)) {}
+  static std::shared_ptr<const LoadedModel> LoadGguf(const std::string& path, const std::string& name,
+                                                     const LoadOptions& options);
   void Describe(const std::string& folder, const std::string& name);
 
   // Calls `use(outputs, begin, count)` for each batch of pictures of one size.
@@ -78,6 +81,10 @@ class LoadedModel {
 // misshapen tensors, naming `source`.
 void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options = {});
+
+// The same for weights of which some are blocks.
+void AssignWeights(models::Model& network, const models::Entry& entry, std::span<const Weight> weights,
+                   const std::string& source, const LoadOptions& options = {});
 
 // The weights of `folder`, changed as `entry` asks (Entry::adapt); `config` becomes what they show (Entry::amend).
 std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::Entry& entry, base::Config& config);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "fovea/hub.h"
 #include "fovea/model.h"
 #include "hub/cache.h"
+#include "runtime/gguf_model.h"
 
 namespace fovea {
 namespace {
@@ -20,6 +22,28 @@ constexpr const char* kOpenClipConfig = "open_clip_config.json";
 bool IsModelFolder(const fs::path& folder) {
   std::error_code ignored;
   return fs::is_regular_file(folder / "config.json", ignored) || fs::is_regular_file(folder / kOpenClipConfig, ignored);
+}
+
+// The only GGUF file in `folder`; "" when there is none, or more than one.
+std::string OnlyGguf(const fs::path& folder) {
+  std::string found;
+  std::error_code ignored;
+  for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
+    if (it->path().extension() != ".gguf" || !runtime::IsGgufFile(it->path().string())) continue;
+    if (!found.empty()) return "";
+    found = it->path().string();
+  }
+  return found;
+}
+
+// The model called `name` in `folder`: a folder with a configuration, a folder with one GGUF file, or a GGUF file; "" when
+// there is none.
+std::string ModelIn(const std::string& folder, const std::string& name) {
+  const fs::path path = fs::path(folder) / name;
+  if (IsModelFolder(path)) return path.string();
+  if (runtime::IsGgufFile(path.string() + ".gguf")) return path.string() + ".gguf";
+  std::error_code ignored;
+  return fs::is_directory(path, ignored) ? OnlyGguf(path) : "";
 }
 
 std::string Environment(const char* name) {
@@ -66,6 +90,13 @@ void AddListing(const std::string& name, const std::string& folder, std::vector<
   if (is_known) return;
   std::string model_type, licence = runtime::CardLicence(folder);
   try {
+    if (runtime::IsGgufFile(folder)) {
+      const auto file = formats::GgufFile::Open(folder);
+      model_type = runtime::GgufConfig(file).Get<std::string>("model_type", "");
+      licence = file.metadata().Get<std::string>("general.license", "");
+      models.push_back({name, folder, model_type, licence, static_cast<int64_t>(fs::file_size(folder)), ""});
+      return;
+    }
     model_type = runtime::ReadModelConfig(folder).Get<std::string>("model_type", "");
   } catch (const Error&) {
     model_type = "unreadable";
@@ -84,8 +115,9 @@ std::vector<ModelListing> ListModels() {
     std::error_code ignored;
     for (fs::directory_iterator it(folder, ignored), end; it != end; it.increment(ignored)) {
       const std::string name = it->path().filename().string();
-      if (IsModelFolder(it->path())) {
-        AddListing(name, it->path().string(), models);
+      const std::string model = ModelIn(folder, it->path().extension() == ".gguf" ? it->path().stem().string() : name);
+      if (!model.empty()) {
+        AddListing(it->path().extension() == ".gguf" ? it->path().stem().string() : name, model, models);
         continue;
       }
       for (fs::directory_iterator at(it->path(), ignored), last; at != last; at.increment(ignored)) {
@@ -102,6 +134,14 @@ std::vector<ModelListing> ListModels() {
 
 namespace runtime {
 
+bool IsGgufFile(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;
+  char magic[4] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof(magic));
+  return std::string_view(magic, 4) == "GGUF";
+}
+
 base::Config ReadModelConfig(const std::string& folder) {
   std::error_code ignored;
   const std::string open_clip = (fs::path(folder) / kOpenClipConfig).string();
@@ -116,16 +156,26 @@ std::string ResolveModelFolder(const std::string& name_or_path) {
   std::error_code ignored;
   if (fs::is_directory(name_or_path, ignored)) {
     if (IsModelFolder(name_or_path)) return name_or_path;
-    Fail(ErrorCode::kNotFound, "[model] folder ", base::PrintableUtf8(name_or_path), " has no config.json");
+    std::string file = OnlyGguf(name_or_path);
+    if (!file.empty()) return file;
+    Fail(ErrorCode::kNotFound, "[model] folder ", base::PrintableUtf8(name_or_path),
+         " has neither a config.json nor exactly one .gguf file");
+  }
+  if (fs::is_regular_file(name_or_path, ignored)) {
+    if (IsGgufFile(name_or_path)) return name_or_path;
+    Fail(ErrorCode::kInvalidArgument, "[model] the file ", base::PrintableUtf8(name_or_path),
+         " is no GGUF file; hint: other models are folders");
   }
   if (name_or_path.find('/') == std::string::npos && name_or_path[0] != '.') {
     for (const std::string& folder : ModelSearchPath()) {
-      if (IsModelFolder(fs::path(folder) / name_or_path)) return (fs::path(folder) / name_or_path).string();
+      std::string found = ModelIn(folder, name_or_path);
+      if (!found.empty()) return found;
     }
   }
   if (hub::IsRepoName(name_or_path)) {
     for (const std::string& folder : ModelSearchPath()) {
-      if (IsModelFolder(fs::path(folder) / name_or_path)) return (fs::path(folder) / name_or_path).string();
+      std::string found = ModelIn(folder, name_or_path);
+      if (!found.empty()) return found;
     }
     const std::string folder = hub::FindInHuggingFaceCache(name_or_path);
     if (!folder.empty()) return folder;

@@ -7,8 +7,12 @@
 
 namespace fovea::runtime {
 
-// The folder for a path or a name (see ModelSearchPath in fovea/model.h). Throws kNotFound listing where it looked.
+// The folder, or the GGUF file, for a path or a name (see ModelSearchPath in fovea/model.h): NAME stands for NAME/ or
+// NAME.gguf, and a folder without config.json for the one *.gguf in it. Throws kNotFound listing where it looked.
 std::string ResolveModelFolder(const std::string& name_or_path);
+
+// Whether `path` is a regular file that begins as GGUF does.
+bool IsGgufFile(const std::string& path);
 
 // config.json, or where there is none open_clip_config.json with "model_type": "open_clip" added. Throws kNotFound,
 // kCorruptData.
