@@ -86,6 +86,13 @@ Tensor Initial(const std::string& path, const nn::Parameter& parameter, uint64_t
   return value;
 }
 
+// Where the scale of the logits starts, as CLIP's configuration calls it; its default is ln(1 / 0.07).
+float LogitScale(const base::Config& config) {
+  double value = 2.6592;
+  config.Read("logit_scale_init_value", value, -10, 10);
+  return static_cast<float>(value);
+}
+
 std::map<std::string, Shape> Shapes(models::Model& model) {
   std::map<std::string, Shape> shapes;
   nn::ForEachParameter(model, [&](const std::string& path, nn::Parameter& p) { shapes.emplace(path, p.shape()); });
@@ -95,6 +102,37 @@ std::map<std::string, Shape> Shapes(models::Model& model) {
 bool IsWeightsFile(const std::string& name) {
   return std::ranges::any_of(std::initializer_list<const char*>{".safetensors", ".bin", ".pth", ".pt", ".index.json"},
                              [&](const char* ending) { return name.ends_with(ending); });
+}
+
+// The values of a two-tower network whose towers start from two models: "vision_model.x" from what the picture model calls
+// "x" or "<prefix>.x". Every parameter of a tower must be found.
+std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model& network) {
+  std::map<std::string, Tensor> known;
+  for (const auto& [prefix, name] : {std::pair{"vision_model.", recipe.vision_model}, {"text_model.", recipe.text_model}}) {
+    const std::string folder = runtime::ResolveModelFolder(name);
+    base::Config config = runtime::ReadModelConfig(folder);
+    const models::Entry& entry = runtime::FindEntry(config);
+    const std::vector<NamedTensor> tensors = runtime::ReadWeights(folder, entry, config);
+    const auto source = entry.create(config);
+    runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
+    std::map<std::string, Tensor> values;
+    for (const auto& [path, value] : Values(*source)) {
+      values.emplace(path, value);
+      if (const size_t dot = path.find('.'); dot != std::string::npos) values.emplace(path.substr(dot + 1), value);
+    }
+    int64_t found_in_tower = 0;
+    for (const auto& [path, shape] : Shapes(network)) {
+      if (!path.starts_with(prefix)) continue;
+      const auto found = values.find(path.substr(std::string(prefix).size()));
+      Require(found != values.end() && found->second.shape() == shape, "[train] expected ", base::PrintableUtf8(folder),
+              " to hold ", path.substr(std::string(prefix).size()), shape, " for the tower ", prefix,
+              "; hint: the tower's part of config.json must be that of the model it starts from");
+      known.emplace(path, found->second);
+      ++found_in_tower;
+    }
+    Require(found_in_tower > 0, "[train] ", recipe.model, " has no part ", prefix, " that could start from ", name);
+  }
+  return known;
 }
 
 }  // namespace
@@ -116,7 +154,8 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   base::Config base_config = runtime::ReadModelConfig(folder);
   const models::Entry& entry = runtime::FindEntry(base_config);
   std::vector<NamedTensor> tensors;
-  if (!recipe.is_from_scratch) tensors = runtime::ReadWeights(folder, entry, base_config);
+  const bool is_composed = !recipe.vision_model.empty();
+  if (!recipe.is_from_scratch && !is_composed) tensors = runtime::ReadWeights(folder, entry, base_config);
   const std::vector<std::string> base_classes = ClassNames(base_config);
   const bool has_new_classes = !classes.empty() && classes != base_classes;
   Network network{.model = nullptr,
@@ -147,7 +186,8 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
     }
   }
   std::map<std::string, Tensor> known;
-  if (!recipe.is_from_scratch) {
+  if (is_composed) known = ComposedValues(recipe, *network.model);
+  if (!recipe.is_from_scratch && !is_composed) {
     const auto source = entry.create(base_config);
     runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
     known = Values(*source);
@@ -161,7 +201,8 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
       parameter.Assign(found->second.Contiguous().Clone());
       return;
     }
-    parameter.Assign(Initial(path, parameter, recipe.seed));
+    parameter.Assign(path == "logit_scale" ? Tensor::Full(parameter.shape(), LogitScale(network.config)).Clone()
+                                           : Initial(path, parameter, recipe.seed));
     if (parameter.kind() != Kind::kCounter) network.fresh.push_back(path);
   });
   return network;

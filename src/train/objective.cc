@@ -12,6 +12,7 @@
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
 #include "runtime/text_encoder.h"
+#include "train/caption_sets.h"
 #include "train/contrastive.h"
 
 namespace fovea::train {
@@ -152,6 +153,13 @@ class Pairs final : public Objective {
         texts_(network.base_folder, network.config.Require<std::string>("model_type")) {}
 
   double Accumulate(const Batch& batch, Trainable& trainable, uint64_t seed) const override {
+    if (batch.grids.defined()) {
+      return CaptionSetStep(*network_.model, texts_, batch, trainable,
+                            {.blocks = recipe_.cache.blocks,
+                             .label_smoothing = static_cast<float>(recipe_.label_smoothing),
+                             .is_training = !recipe_.has_frozen_statistics,
+                             .seed = seed});
+    }
     return ContrastiveStep(*network_.model, batch.pixels, texts_.Prepare(*network_.model, batch.captions), trainable,
                            {.loss = recipe_.contrastive_loss,
                             .label_smoothing = static_cast<float>(recipe_.label_smoothing),
