@@ -123,8 +123,8 @@ class Model {
   void Save(const std::string& folder, const std::string& type) const;
 
   // The same smaller, and what it cost, tensor by tensor; `type`: "int8" (a scale for each output row, see
-  // docs/quantization.md), "bf16" or "f16". Vectors stay f32. Throws kUnimplemented for "int4", kInvalidArgument for the
-  // model's own folder or a weight that is not finite, kIo.
+  // docs/quantization.md), "bf16" or "f16". Vectors stay f32. Throws kUnimplemented for "int4", kInvalidArgument for
+  // the model's own folder or a weight that is not finite, kIo.
   std::vector<TensorError> Quantize(const std::string& folder, const std::string& type) const;
 
   const runtime::LoadedModel& impl() const { return *impl_; }

@@ -2,10 +2,10 @@
 // look and a projection head, compared by cosine. It is what `fovea-photos` is made of: two small towers that were
 // trained alone (on classes of pictures, on pairs of sentences) and then together on captions.
 //
-// A pooling is a softmax over places (or tokens) for each slice of the channels, which begins close to the mean. A head is
-// a linear map of the normalised vector plus a two-layer network: out = W n(x) + W2 gelu(W1 n(x)).
-// The reference is the twin in tools/golden/fovea_dual_encoder.py, built from transformers' EfficientNet and BERT. There
-// are no single towers and no other kinds of towers.
+// A pooling is a softmax over places (or tokens) for each slice of the channels, which begins close to the mean. A head
+// is a linear map of the normalised vector plus a two-layer network: out = W n(x) + W2 gelu(W1 n(x)). The reference is
+// the twin in tools/golden/fovea_dual_encoder.py, built from transformers' EfficientNet and BERT. There are no single
+// towers and no other kinds of towers.
 //
 // Legend: B batch, Y X picture, P Q grid, T tokens, N places or tokens, H heads, D width, E common space.
 #include <algorithm>
@@ -44,15 +44,16 @@ struct Config {
     c.Read("image_pooling", image_pooling);
     c.Read("text_pooling", text_pooling);
     for (const std::string* pooling : {&image_pooling, &text_pooling}) {
-      Require(*pooling == "attention" || *pooling == "mean", "[", kWho, "] expected a pooling \"attention\" or \"mean\", got \"",
-              base::PrintableUtf8(*pooling), "\"");
+      Require(*pooling == "attention" || *pooling == "mean", "[", kWho,
+              "] expected a pooling \"attention\" or \"mean\", got \"", base::PrintableUtf8(*pooling), "\"");
     }
     for (const int64_t width : {vision.HeadChannels(), text.hidden_size}) {
-      Require(width % pooling_heads == 0, "[", kWho, "] expected pooling_heads that divides the widths of both towers, ",
-              vision.HeadChannels(), " and ", text.hidden_size, ", got ", pooling_heads);
+      Require(width % pooling_heads == 0, "[", kWho,
+              "] expected pooling_heads that divides the widths of both towers, ", vision.HeadChannels(), " and ",
+              text.hidden_size, ", got ", pooling_heads);
     }
-    Require(vision.hidden_dim == vision.HeadChannels(), "[", kWho, "] expected hidden_dim ", vision.HeadChannels(), ", got ",
-            vision.hidden_dim);
+    Require(vision.hidden_dim == vision.HeadChannels(), "[", kWho, "] expected hidden_dim ", vision.HeadChannels(),
+            ", got ", vision.hidden_dim);
   }
   static constexpr std::string_view kWho = "fovea-dual-encoder";
   static base::Config Part(const base::Config& c, const char* key) {
@@ -74,10 +75,10 @@ struct Pooling {
   Tensor operator()(const Tensor& x, const Tensor& mask) const {
     auto [B, N, D] = x.Dims<3>("pooling");
     Tensor scores = score ? Permute((*score)(x), {0, 2, 1}) : Tensor::Zeros({B, heads, N}, x.dtype());  // [B,H,N]
-    if (mask.defined()) scores = scores + Hidden(mask, x.dtype());                                     // [B,H,N]
-    const Tensor weights = Unsqueeze(Softmax(scores), 2);                                              // [B,H,1,N]
-    const Tensor slices = Permute(Reshape(x, {B, N, heads, D / heads}), {0, 2, 1, 3});                 // [B,H,N,D/H]
-    return Reshape(MatMul(weights, slices), {B, D});                                                   // [B,D]
+    if (mask.defined()) scores = scores + Hidden(mask, x.dtype());                                      // [B,H,N]
+    const Tensor weights = Unsqueeze(Softmax(scores), 2);                                               // [B,H,1,N]
+    const Tensor slices = Permute(Reshape(x, {B, N, heads, D / heads}), {0, 2, 1, 3});                  // [B,H,N,D/H]
+    return Reshape(MatMul(weights, slices), {B, D});                                                    // [B,D]
   }
   // 0 where the mask holds, -inf elsewhere. [B,1,N]
   static Tensor Hidden(const Tensor& mask, DType dtype) {
@@ -152,17 +153,17 @@ struct DualEncoder {
     return Project(body.Continue(trunk, blocks, "vision."));
   }
 
-  ImageOutputs Project(const Tensor& h) const {                                             // h [B,P,Q,C]
-    const Tensor grid = nn::Stage("vision.top", top(h));                                    // [B,P,Q,D]
+  ImageOutputs Project(const Tensor& h) const {           // h [B,P,Q,C]
+    const Tensor grid = nn::Stage("vision.top", top(h));  // [B,P,Q,D]
     auto [B, P, Q, D] = grid.Dims<4>("grid");
-    const Tensor pooled = image_pooling(Reshape(grid, {B, P * Q, D}), {});                  // [B,D]
+    const Tensor pooled = image_pooling(Reshape(grid, {B, P * Q, D}), {});                                   // [B,D]
     return {.features = visual_projection(nn::Stage("vision.pooled", pooled)), .grid = grid, .logits = {}};  // [B,E]
   }
 
   TextOutputs EncodeTexts(const TextInputs& inputs) const {
-    TextOutputs outputs = text_model(inputs);                                                         // [B,T,D]
-    const Tensor pooled = nn::Stage("text.pooled", text_pooling(outputs.tokens, inputs.mask));        // [B,D]
-    outputs.features = text_projection(pooled);                                                       // [B,E]
+    TextOutputs outputs = text_model(inputs);                                                   // [B,T,D]
+    const Tensor pooled = nn::Stage("text.pooled", text_pooling(outputs.tokens, inputs.mask));  // [B,D]
+    outputs.features = text_projection(pooled);                                                 // [B,E]
     return outputs;
   }
 

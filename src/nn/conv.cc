@@ -58,7 +58,7 @@ BatchNorm2d::BatchNorm2d(const Options& options)
       options_(options) {}
 
 Tensor BatchNorm2d::operator()(const Tensor& x) const {
-  if (Tape::IsTraining()) {
+  if (Tape::IsTraining() && !Tape::IsRecomputing()) {
     running_mean.MarkChanged();
     running_var.MarkChanged();
     if (num_batches_tracked.has_value()) ++*num_batches_tracked.value().mutable_data<int64_t>();
@@ -112,7 +112,8 @@ Tensor ConvNormAct::FoldedOnTape(const Tensor& x, const Conv2dGeometry& geometry
   const Tensor deviation = Sqrt(norm.running_var.value() + norm.options().eps);         // [O]
   const Tensor scale = norm.weight.value() / deviation;                                 // [O]
   const Tensor weight = conv.weight.value() * Reshape(scale, {scale.dim(0), 1, 1, 1});  // [O,C,K,K]
-  const Tensor mean = conv.options_.has_bias ? norm.running_mean.value() - conv.bias.value() : norm.running_mean.value();
+  const Tensor mean =
+      conv.options_.has_bias ? norm.running_mean.value() - conv.bias.value() : norm.running_mean.value();
   return fovea::Conv2d(x, weight, norm.bias.value() - mean * scale, geometry);  // [B,P,Q,O]
 }
 

@@ -58,9 +58,9 @@ class BatchNorm2d {
   Options options_;
 };
 
-// act(norm(conv(x))) with the names of its parts chosen by the owner, who visits `conv` and `norm` itself. Where the norm
-// uses its running statistics it is folded into the convolution; where nothing is recorded (in inference, and in a part
-// that is not trained) the activation is fused as well: one pass over memory instead of three.
+// act(norm(conv(x))) with the names of its parts chosen by the owner, who visits `conv` and `norm` itself. Where the
+// norm uses its running statistics it is folded into the convolution; where nothing is recorded (in inference, and in a
+// part that is not trained) the activation is fused as well: one pass over memory instead of three.
 class ConvNormAct {
  public:
   ConvNormAct(const Conv2dOptions& options, const BatchNorm2d::Options& norm_options, Act act);

@@ -21,12 +21,12 @@ struct Int8Rows {
   double error = 0;  // |w - values * scale| / |w| over the whole tensor, 0 for zeros
 };
 
-// weight f32 [O,...] of rank >= 2. The scale of a row is the one of a few clippings with the least squared error. Throws
-// kInvalidArgument for a value that is not finite.
+// weight f32 [O,...] of rank >= 2. The scale of a row is the one of a few clippings with the least squared error.
+// Throws kInvalidArgument for a value that is not finite.
 Int8Rows QuantizeRows(const Tensor& weight, const std::string& name);
 
-// Replaces each pair of an I8 tensor and its scale by one f32 tensor; everything else stays. Throws kCorruptData, naming
-// `source`, when an I8 tensor has no scale or one of another shape or type, or a scale is not finite.
+// Replaces each pair of an I8 tensor and its scale by one f32 tensor; everything else stays. Throws kCorruptData,
+// naming `source`, when an I8 tensor has no scale or one of another shape or type, or a scale is not finite.
 void ExpandInt8(std::vector<NamedTensor>& tensors, const std::string& source);
 
 }  // namespace fovea::runtime

@@ -461,7 +461,8 @@ std::vector<std::vector<Label>> Model::Classify(std::span<const Image> images, c
 }
 
 void Model::Save(const std::string& folder, const std::string& type) const {
-  Require(type == "f32" || type == "bf16" || type == "f16", "[model] expected type f32, bf16 or f16, got \"", type, "\"");
+  Require(type == "f32" || type == "bf16" || type == "f16", "[model] expected type f32, bf16 or f16, got \"", type,
+          "\"");
   impl_->Save(folder, type);
 }
 
@@ -470,8 +471,8 @@ std::vector<TensorError> Model::Quantize(const std::string& folder, const std::s
   Require(type == "int8" || type == "bf16" || type == "f16", "[quantize] expected type int8, bf16 or f16, got \"",
           base::PrintableUtf8(type), "\"");
   std::error_code ignored;
-  Require(!std::filesystem::equivalent(folder, info().path, ignored), "[quantize] expected another folder than that of the model, ",
-          base::PrintableUtf8(folder));
+  Require(!std::filesystem::equivalent(folder, info().path, ignored),
+          "[quantize] expected another folder than that of the model, ", base::PrintableUtf8(folder));
   return impl_->Save(folder, type);
 }
 

@@ -11,7 +11,7 @@
 #include "fovea/train.h"
 #include "runtime/loaded_model.h"
 #include "testing/golden.h"
-#include "train/data/feature_cache.h"
+#include "train/data/grid_cache.h"
 #include "train/network.h"
 #include "train/training_testing.h"
 
@@ -22,7 +22,8 @@ using fovea::testing::ExpectError;
 using nlohmann::json;
 
 json GoldenConfig(const std::string& name) {
-  const auto golden = formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + name + ".safetensors"));
+  const auto golden =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + name + ".safetensors"));
   return json::parse(golden.metadata().at("config"));
 }
 
@@ -44,15 +45,20 @@ class CachedTraining : public ::testing::Test {
     base::WriteTextFileAtomically(folder_.File("text/config.json"), text.dump());
     formats::WriteSafetensors(folder_.File("text/model.safetensors"), weights);
     json vision = GoldenConfig("efficientnet_train");
-    const json dual = {{"architectures", {"FoveaDualEncoder"}}, {"model_type", "fovea-dual-encoder"},
-                       {"projection_dim", 16},                  {"projection_hidden", 24},
-                       {"pooling_heads", 4},                    {"logit_scale_init_value", 2.0},
-                       {"vision_config", vision},               {"text_config", text}};
+    const json dual = {{"architectures", {"FoveaDualEncoder"}},
+                       {"model_type", "fovea-dual-encoder"},
+                       {"projection_dim", 16},
+                       {"projection_hidden", 24},
+                       {"pooling_heads", 4},
+                       {"logit_scale_init_value", 2.0},
+                       {"vision_config", vision},
+                       {"text_config", text}};
     base::WriteTextFileAtomically(folder_.File("dual/config.json"), dual.dump());
     base::WriteTextFileAtomically(folder_.File("dual/preprocessor_config.json"),
                                   base::ReadTextFile(folder_.File("vision/preprocessor_config.json")));
-    base::WriteTextFileAtomically(folder_.File("dual/vocab.txt"),
-                                  "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\ngreen\nblue\npicture\nclass\nof\n0\n1\n2\n3\n4\n5\n6\n");
+    base::WriteTextFileAtomically(
+        folder_.File("dual/vocab.txt"),
+        "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\ngreen\nblue\npicture\nclass\nof\n0\n1\n2\n3\n4\n5\n6\n");
     WriteColourPictures(folder_.File("pictures"), 8);
     for (const std::string colour : {"red", "green", "blue"}) {
       for (int i = 0; i < 8; ++i) {
@@ -69,7 +75,7 @@ class CachedTraining : public ::testing::Test {
                 {{"train", {"pictures"}},
                  {"augment", false},
                  {"captions_per_picture", 2},
-                 {"cache_features", {{"blocks", 1}, {"crop", {6, 8}}, {"flips", true}, {"file", "cache.safetensors"}}}}},
+                 {"cache_grids", {{"blocks", 1}, {"crop", {6, 8}}, {"flips", true}, {"file", "cache.safetensors"}}}}},
                {"groups", {{{"match", {"vision_model.embeddings.", "blocks.0."}}, {"frozen", true}}}},
                {"frozen_statistics", true},
                {"optimizer", {{"learning_rate", 0.003}}},
@@ -138,26 +144,29 @@ TEST_F(CachedTraining, ARunThatReadsItsFeaturesIsTheSameRun) {
   TrainOptions options{.overrides = {"steps=3", "output=second"}};
   options.on_note = [&](const std::string& note) { notes.push_back(note); };
   Train(folder_.File("recipe.json"), options);
-  EXPECT_TRUE(std::ranges::any_of(notes, [](const std::string& note) { return note.find("from") != std::string::npos; }));
+  EXPECT_TRUE(
+      std::ranges::any_of(notes, [](const std::string& note) { return note.find("from") != std::string::npos; }));
   EXPECT_EQ(base::ReadTextFile(folder_.File("first/model.safetensors")),
             base::ReadTextFile(folder_.File("second/model.safetensors")));
 }
 
 TEST_F(CachedTraining, WeakLabelsStandBesideCaptions) {
   std::filesystem::remove(folder_.File("pictures/red/0.txt"));
-  recipe_["data"]["weak_labels"] = {{"model", "vision"}, {"share", 1.0}, {"least_probability", 0.0}, {"prompts", {"a picture of {}"}}};
+  recipe_["data"]["weak_labels"] = {
+      {"model", "vision"}, {"share", 1.0}, {"least_probability", 0.0}, {"prompts", {"a picture of {}"}}};
   const Recipe recipe = ReadRecipe(RecipeFile(), {});
   const Network network = BuildNetwork(recipe, {});
   const auto teacher = runtime::LoadedModel::Load(recipe.weak_labels.model, "vision");
-  const FeatureCache cache({.filter = {.paths = recipe.train_paths, .label_field = {}, .classes = {}},
-                            .preprocess = network.preprocess,
-                            .cache = recipe.cache,
-                            .weak_labels = recipe.weak_labels,
-                            .model = network.model.get(),
-                            .teacher = &teacher->network(),
-                            .class_names = teacher->class_names()});
+  const GridCache cache({.filter = {.paths = recipe.train_paths, .label_field = {}, .classes = {}},
+                         .preprocess = network.preprocess,
+                         .grids = recipe.grids,
+                         .weak_labels = recipe.weak_labels,
+                         .model = network.model.get(),
+                         .teacher = &teacher->network(),
+                         .class_names = teacher->class_names()});
   EXPECT_EQ(cache.samples().size(), 24u);
-  CachedBatches batches(cache, {.cache = recipe.cache, .weak_labels = recipe.weak_labels, .captions_per_picture = 2, .seed = 1}, {});
+  GridBatches batches(
+      cache, {.grids = recipe.grids, .weak_labels = recipe.weak_labels, .captions_per_picture = 2, .seed = 1}, {});
   Batch batch;
   ASSERT_TRUE(batches.Next(24, batch));
   std::map<std::string, int> seen;
@@ -174,8 +183,9 @@ TEST_F(CachedTraining, WeakLabelsStandBesideCaptions) {
   // A second stream that starts in the middle goes on as the first does.
   Batch next, resumed;
   ASSERT_TRUE(batches.Next(6, next));
-  CachedBatches other(cache, {.cache = recipe.cache, .weak_labels = recipe.weak_labels, .captions_per_picture = 2, .seed = 1},
-                      {.epoch = 0, .taken = 24});
+  GridBatches other(cache,
+                    {.grids = recipe.grids, .weak_labels = recipe.weak_labels, .captions_per_picture = 2, .seed = 1},
+                    {.epoch = 0, .taken = 24});
   ASSERT_TRUE(other.Next(6, resumed));
   EXPECT_EQ(next.keys, resumed.keys);
   EXPECT_EQ(next.caption_sets, resumed.caption_sets);
@@ -186,14 +196,14 @@ TEST_F(CachedTraining, RefusesWhatCannotBeKept) {
   recipe_["groups"] = json::array({{{"match", "vision_model.embeddings."}, {"frozen", true}}});
   ExpectError([&] { Train(RecipeFile(), {}); }, "must be frozen");
   recipe_["groups"] = groups;
-  recipe_["data"]["cache_features"]["blocks"] = 99;
+  recipe_["data"]["cache_grids"]["blocks"] = 99;
   ExpectError([&] { Train(RecipeFile(), {}); }, "at most");
-  recipe_["data"]["cache_features"]["blocks"] = 1;
+  recipe_["data"]["cache_grids"]["blocks"] = 1;
   recipe_["data"]["augment"] = true;
   ExpectError([&] { Train(RecipeFile(), {}); }, "\"augment\": false");
-  recipe_["data"].erase("cache_features");
-  ExpectError([&] { Train(RecipeFile(), {}); }, "need data.cache_features");
-  recipe_["data"]["cache_features"] = {{"blocks", 1}};
+  recipe_["data"].erase("cache_grids");
+  ExpectError([&] { Train(RecipeFile(), {}); }, "need data.cache_grids");
+  recipe_["data"]["cache_grids"] = {{"blocks", 1}};
   recipe_["data"]["augment"] = false;
   recipe_.erase("text_model");
   ExpectError([&] { Train(RecipeFile(), {}); }, "together");

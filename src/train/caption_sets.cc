@@ -15,7 +15,8 @@ namespace {
 constexpr size_t kPart = 64;  // captions in one pass of the text tower
 
 // Features of all captions, in their order. [N,E]
-Tensor TextFeatures(const models::Model& model, const runtime::TextEncoder& texts, const std::vector<std::string>& captions) {
+Tensor TextFeatures(const models::Model& model, const runtime::TextEncoder& texts,
+                    const std::vector<std::string>& captions) {
   std::vector<int64_t> order(captions.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, {}, [&](int64_t i) { return captions[static_cast<size_t>(i)].size(); });
@@ -28,7 +29,8 @@ Tensor TextFeatures(const models::Model& model, const runtime::TextEncoder& text
   }
   std::vector<int64_t> place(order.size());
   for (size_t i = 0; i < order.size(); ++i) place[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
-  const Tensor index = Tensor::FromValues<int64_t>({static_cast<int64_t>(place.size())}, std::span<const int64_t>(place));
+  const Tensor index =
+      Tensor::FromValues<int64_t>({static_cast<int64_t>(place.size())}, std::span<const int64_t>(place));
   return IndexSelect(Concat(parts, 0), 0, index);  // [N,E]
 }
 
@@ -55,7 +57,7 @@ Tensor SharedContrastiveLoss(const Tensor& logits, const std::vector<bool>& is_s
     for (int64_t j = 0; j < N; ++j)
       target[i * N + j] = label_smoothing / static_cast<float>(N) + (begin[j] ? (1 - label_smoothing) / right : 0.0f);
   }
-  const Tensor rows = Sum(LogSoftmax(logits) * targets);                   // []
+  const Tensor rows = Sum(LogSoftmax(logits) * targets);                      // []
   const Tensor columns = Sum(LogSoftmax(Transpose(logits, 0, 1)) * targets);  // []; what is same is symmetric
   return (rows + columns) * (-0.5f / static_cast<float>(N));
 }
@@ -67,15 +69,15 @@ double CaptionSetStep(const models::Model& model, const runtime::TextEncoder& te
   Require(sets > 0, "[contrastive] expected at least one set of captions");
   std::vector<std::string> captions;
   for (const auto& set : batch.caption_sets) captions.insert(captions.end(), set.begin(), set.end());
-  Tape tape({.is_training = options.is_training, .seed = options.seed});
+  Tape tape({.is_training = options.is_training, .seed = options.seed, .recomputes = options.recomputes});
   trainable.Bind(tape);
   const Tensor images = model.EncodeFromTrunk(batch.grids, options.blocks).features;  // [N,E]
   const Tensor words = TextFeatures(model, texts, captions);                          // [sets*N,E]
   Tensor loss;
   for (int64_t set = 0; set < sets; ++set) {
     const Tensor logits = model.MatchLogits(images, Slice(words, 0, set * N, (set + 1) * N));  // [N,N]
-    const Tensor part = SharedContrastiveLoss(logits, SameWords(batch.caption_sets[static_cast<size_t>(set)]),
-                                              options.label_smoothing);
+    const Tensor part =
+        SharedContrastiveLoss(logits, SameWords(batch.caption_sets[static_cast<size_t>(set)]), options.label_smoothing);
     loss = loss.defined() ? loss + part : part;
   }
   loss = loss / static_cast<float>(sets);

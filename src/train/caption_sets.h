@@ -1,8 +1,8 @@
-// The contrastive step over pictures that come from a feature cache, each with several captions.
+// The contrastive step over pictures that come from a grid cache, each with several captions.
 //
-// All captions of a picture share its one pass through the tower: InfoNCE for each set of captions, averaged. Two pictures
-// of a batch with the same words (weak labels repeat) are not held against each other: both count as right. Captions run
-// through the text tower sorted by length in parts, so that short ones are not padded to the longest.
+// All captions of a picture share its one pass through the tower: InfoNCE for each set of captions, averaged. Two
+// pictures of a batch with the same words (weak labels repeat) are not held against each other: both count as right.
+// Captions run through the text tower sorted by length in parts, so that short ones are not padded to the longest.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@ struct CaptionSetOptions {
   int64_t blocks = 0;  // of the picture tower, that the grids have passed
   float label_smoothing = 0.0f;
   bool is_training = true;
+  bool recomputes = false;  // gradient checkpointing
   uint64_t seed = 0;
 };
 

@@ -1,5 +1,5 @@
-// The contrastive loss where several captions are right for a picture, against PyTorch; and the towers that can be entered
-// in the middle, against the stages of the reference.
+// The contrastive loss where several captions are right for a picture, against PyTorch; and the towers that can be
+// entered in the middle, against the stages of the reference.
 #include "train/caption_sets.h"
 
 #include <gtest/gtest.h>
@@ -26,12 +26,16 @@ TEST(SharedContrastiveLoss, IsPyTorchsCrossEntropyWithSharedTargets) {
 }
 
 TEST(SharedContrastiveLoss, RefusesWhatIsNotSquare) {
-  fovea::testing::ExpectError([] { SharedContrastiveLoss(Tensor::Zeros({2, 3}), std::vector<bool>(6), 0.1f); }, "[N,N]");
+  fovea::testing::ExpectError(
+      [] {
+        SharedContrastiveLoss(Tensor::Zeros({2, 3}), std::vector<bool>(6), 0.1f);
+      },
+      "[N,N]");
 }
 
 TEST(Trunk, GivesTheStagesOfTheReferenceAndGoesOnFromThem) {
-  const auto golden = formats::SafetensorsFile::Open(
-      testing::SourcePath("tests/golden/models/fovea_dual_encoder_base.safetensors"));
+  const auto golden =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/fovea_dual_encoder_base.safetensors"));
   const base::Config config = base::Config::Parse(golden.metadata().at("config"), "golden");
   const models::Entry& entry = runtime::FindEntry(config);
   const auto model = entry.create(config);
@@ -45,7 +49,8 @@ TEST(Trunk, GivesTheStagesOfTheReferenceAndGoesOnFromThem) {
   for (int64_t blocks = 1; blocks <= 3; ++blocks) {
     const Tensor expected = golden.Get("stage.vision.blocks." + std::to_string(blocks - 1));
     testing::ExpectClose(model->EncodeTrunk(pixels, blocks), expected, 1e-4f, "trunk");
-    testing::ExpectClose(model->EncodeFromTrunk(expected, blocks).features, golden.Get("output.features"), 1e-4f, "rest");
+    testing::ExpectClose(model->EncodeFromTrunk(expected, blocks).features, golden.Get("output.features"), 1e-4f,
+                         "rest");
   }
 }
 

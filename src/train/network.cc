@@ -7,11 +7,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "formats/safetensors.h"
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
-#include "train/data/random.h"
+#include "train/initial.h"
 
 namespace fovea::train {
 namespace {
@@ -66,33 +65,6 @@ std::string WithImageSize(const std::string& text, const std::string& source, in
   return edited.dump(2) + "\n";
 }
 
-// He et al. 2015 for convolutions, a deviation of 0.02 for other matrices, 1 for scales, 0 for the rest.
-Tensor Initial(const std::string& path, const nn::Parameter& parameter, uint64_t seed) {
-  const Shape& shape = parameter.shape();
-  if (parameter.kind() == Kind::kCounter) return Tensor::Zeros(shape, DType::kI64);
-  if (shape.rank() < 2) {
-    const bool is_one = path.ends_with("weight") || path.ends_with("running_var");
-    return Tensor::Full(shape, is_one ? 1.0f : 0.0f).Clone();
-  }
-  const uint64_t place = std::stoull(base::ContentHasher().Add(path).Hex().substr(0, 16), nullptr, 16);
-  Random random(MixSeeds(seed, place));
-  const double fan_in = static_cast<double>(shape.numel()) / static_cast<double>(std::max<int64_t>(1, shape[0]));
-  const double deviation = shape.rank() > 2 ? std::sqrt(2.0 / fan_in) : 0.02;
-  Tensor value = Tensor::Empty(shape);
-  for (int64_t i = 0; i < shape.numel(); ++i) {
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - random.Uniform()));
-    value.mutable_data<float>()[i] = static_cast<float>(deviation * radius * std::cos(2 * M_PI * random.Uniform()));
-  }
-  return value;
-}
-
-// Where the scale of the logits starts, as CLIP's configuration calls it; its default is ln(1 / 0.07).
-float LogitScale(const base::Config& config) {
-  double value = 2.6592;
-  config.Read("logit_scale_init_value", value, -10, 10);
-  return static_cast<float>(value);
-}
-
 std::map<std::string, Shape> Shapes(models::Model& model) {
   std::map<std::string, Shape> shapes;
   nn::ForEachParameter(model, [&](const std::string& path, nn::Parameter& p) { shapes.emplace(path, p.shape()); });
@@ -104,11 +76,12 @@ bool IsWeightsFile(const std::string& name) {
                              [&](const char* ending) { return name.ends_with(ending); });
 }
 
-// The values of a two-tower network whose towers start from two models: "vision_model.x" from what the picture model calls
-// "x" or "<prefix>.x". Every parameter of a tower must be found.
+// The values of a two-tower network whose towers start from two models: "vision_model.x" from what the picture model
+// calls "x" or "<prefix>.x". Every parameter of a tower must be found.
 std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model& network) {
   std::map<std::string, Tensor> known;
-  for (const auto& [prefix, name] : {std::pair{"vision_model.", recipe.vision_model}, {"text_model.", recipe.text_model}}) {
+  for (const auto& [prefix, name] :
+       {std::pair{"vision_model.", recipe.vision_model}, {"text_model.", recipe.text_model}}) {
     const std::string folder = runtime::ResolveModelFolder(name);
     base::Config config = runtime::ReadModelConfig(folder);
     const models::Entry& entry = runtime::FindEntry(config);
@@ -201,8 +174,7 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
       parameter.Assign(found->second.Contiguous().Clone());
       return;
     }
-    parameter.Assign(path == "logit_scale" ? Tensor::Full(parameter.shape(), LogitScale(network.config)).Clone()
-                                           : Initial(path, parameter, recipe.seed));
+    parameter.Assign(InitialValue(path, parameter, network.config, recipe.seed));
     if (parameter.kind() != Kind::kCounter) network.fresh.push_back(path);
   });
   return network;

@@ -13,7 +13,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const Words kUnsupported = {"gradient_checkpointing", "precision", "distributed"};
+const Words kUnsupported = {"precision"};
 
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
@@ -76,21 +76,21 @@ void Override(nlohmann::json& recipe, const std::string& assignment) {
   *place = std::move(value);
 }
 
-void ReadCache(const base::Config& data, const std::filesystem::path& folder, Recipe& r) {
+void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Recipe& r) {
   data.Read("captions_per_picture", r.captions_per_picture, 1, 64);
-  if (data.Has("cache_features")) {
-    const base::Config cache = data.Object("cache_features");
-    CheckKeys(cache, "data.cache_features.", {"blocks", "crop", "flips", "file"});
-    r.cache.blocks = cache.Require<int64_t>("blocks");
-    Require(r.cache.blocks >= 1 && r.cache.blocks <= 1000, "[recipe] ", cache.source(),
-            ": expected data.cache_features.blocks in [1,1000], got ", r.cache.blocks);
+  if (data.Has("cache_grids")) {
+    const base::Config cache = data.Object("cache_grids");
+    CheckKeys(cache, "data.cache_grids.", {"blocks", "crop", "flips", "file"});
+    r.grids.blocks = cache.Require<int64_t>("blocks");
+    Require(r.grids.blocks >= 1 && r.grids.blocks <= 1000, "[recipe] ", cache.source(),
+            ": expected data.cache_grids.blocks in [1,1000], got ", r.grids.blocks);
     const auto crop = cache.Get<std::vector<int64_t>>("crop", {0, 0});
-    Require(crop.size() == 2 && crop[0] >= 0 && crop[0] <= crop[1] && crop[1] <= 1024, "[recipe] ", cache.source(),
-            ": expected data.cache_features.crop to be [low, high], in places of the grid");
-    r.cache.crop_low = crop[0];
-    r.cache.crop_high = crop[1];
-    cache.Read("flips", r.cache.has_flips);
-    r.cache.file = Resolved(cache.Get<std::string>("file", ""), folder);
+    Require(crop.size() == 2 && crop[0] >= 0 && crop[0] <= crop[1] && crop[1] <= 1024 && (crop[0] > 0 || crop[1] == 0),
+            "[recipe] ", cache.source(), ": expected data.cache_grids.crop to be [low, high], in places of the grid");
+    r.grids.crop_low = crop[0];
+    r.grids.crop_high = crop[1];
+    cache.Read("flips", r.grids.has_flips);
+    r.grids.file = Resolved(cache.Get<std::string>("file", ""), folder);
   }
   if (data.Has("weak_labels")) {
     const base::Config weak = data.Object("weak_labels");
@@ -101,17 +101,20 @@ void ReadCache(const base::Config& data, const std::filesystem::path& folder, Re
     weak.Read("prompts", r.weak_labels.prompts);
     Require(!r.weak_labels.prompts.empty(), "[recipe] ", weak.source(), ": expected data.weak_labels.prompts");
   }
-  Require(r.cache.blocks == 0 || (r.task == Task::kContrastive && !r.augment.is_on), "[recipe] ", data.source(),
-          ": data.cache_features is for task contrastive with \"augment\": false; crop and flips are its own");
-  Require(r.cache.blocks > 0 || (r.weak_labels.model.empty() && r.captions_per_picture == 1), "[recipe] ", data.source(),
-          ": data.weak_labels and data.captions_per_picture need data.cache_features");
+  Require(r.grids.blocks == 0 || (r.task == Task::kContrastive && !r.augment.is_on && !r.caches_features), "[recipe] ",
+          data.source(),
+          ": data.cache_grids is for task contrastive with \"augment\": false and without "
+          "cache_features; crop and flips are its own");
+  Require(r.grids.blocks > 0 || (r.weak_labels.model.empty() && r.captions_per_picture == 1), "[recipe] ",
+          data.source(), ": data.weak_labels and data.captions_per_picture need data.cache_grids");
 }
 
 void ReadData(const base::Config& recipe, const std::filesystem::path& folder, Recipe& r) {
   const base::Config data = recipe.Object("data");
-  CheckKeys(data, "data.",
-            {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
-             "shuffle_buffer", "threads", "augment", "cache_features", "weak_labels", "captions_per_picture"});
+  CheckKeys(
+      data, "data.",
+      {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size", "shuffle_buffer",
+       "threads", "augment", "cache_features", "cache_grids", "weak_labels", "captions_per_picture"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -129,13 +132,15 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("image_size", r.image_size, 0, 4096);
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);
+  data.Read("cache_features", r.caches_features);
   if (data.Has("augment") && data.json()["augment"].is_boolean()) {
     r.augment.is_on = data.Get<bool>("augment", true);
     return;
   }
   const base::Config a = Part(data, "augment");
-  CheckKeys(a, "data.augment.",
-            {"crop_scale", "crop_ratio", "flip", "brightness", "contrast", "saturation", "operations", "magnitude"});
+  CheckKeys(
+      a, "data.augment.",
+      {"crop_scale", "crop_ratio", "flip", "brightness", "contrast", "saturation", "hue", "operations", "magnitude"});
   const auto pair = [&](const char* key, double& low, double& high) {
     const auto values = a.Get<std::vector<double>>(key, {low, high});
     Require(values.size() == 2 && values[0] > 0 && values[0] <= values[1], "[recipe] ", a.source(),
@@ -150,6 +155,7 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   a.Read("brightness", r.augment.brightness, 0, 1);
   a.Read("contrast", r.augment.contrast, 0, 1);
   a.Read("saturation", r.augment.saturation, 0, 1);
+  a.Read("hue", r.augment.hue, 0, 0.5);
   a.Read("operations", r.augment.operations, 0, 10);
   a.Read("magnitude", r.augment.magnitude, 0, 10);
 }
@@ -231,14 +237,18 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
 void ReadLoss(const base::Config& recipe, Recipe& r) {
   const base::Config l = Part(recipe, "loss");
   CheckKeys(l, "loss.",
-            r.task == Task::kClassify  ? Words{"label_smoothing"}
-            : r.task == Task::kDistill ? Words{"teacher", "temperature"}
-                                       : Words{"type", "label_smoothing", "margin"});
+            r.task == Task::kClassify ? Words{"label_smoothing"}
+            : r.task == Task::kDistill
+                ? Words{"teacher", "temperature"}
+                : Words{"type", "label_smoothing", "margin", "teacher", "temperature", "distillation"});
   r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
   l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
   l.Read("margin", r.margin, 0, 10);
   l.Read("teacher", r.teacher);
   l.Read("temperature", r.temperature, 1e-4, 1e4);
+  l.Read("distillation", r.distillation, 0, 1);
+  Require(!r.teacher.empty() || !(l.Has("distillation") || l.Has("temperature")), "[recipe] ", l.source(),
+          ": loss.distillation and loss.temperature need loss.teacher");
 }
 
 void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
@@ -249,7 +259,9 @@ void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
   Require((r.epochs > 0) != (r.steps > 0), "[recipe] ", recipe.source(), ": expected either epochs or steps above 0");
   recipe.Read("clip_norm", r.clip_norm, 0, 1e9);
   recipe.Read("ema_decay", r.ema_decay, 0, 0.999999);
+  recipe.Read("layer_decay", r.layer_decay, 0.01, 1);
   recipe.Read("frozen_statistics", r.has_frozen_statistics);
+  recipe.Read("gradient_checkpointing", r.recomputes);
   recipe.Read("log_every", r.log_every, 1, 1e9);
   recipe.Read("validate_every", r.validate_every, 0, 1e9);
   recipe.Read("checkpoint_every", r.checkpoint_every, 1, 1e9);
@@ -288,6 +300,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
              "optimizer",
              "schedule",
              "groups",
+             "layer_decay",
              "lora",
              "loss",
              "batch_size",
@@ -297,6 +310,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
              "clip_norm",
              "ema_decay",
              "frozen_statistics",
+             "gradient_checkpointing",
              "log_every",
              "validate_every",
              "checkpoint_every",
@@ -317,10 +331,11 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   recipe.Read("seed", seed, 0, 9e15);
   r.seed = static_cast<uint64_t>(seed);
   ReadData(recipe, folder, r);
-  ReadCache(recipe.Object("data"), folder, r);
+  ReadGrids(recipe.Object("data"), folder, r);
   for (std::string* model : {&r.model, &r.vision_model, &r.text_model, &r.weak_labels.model}) {
     std::error_code ignored;
-    if (const std::string beside = Resolved(*model, folder); std::filesystem::is_directory(beside, ignored))
+    if (const std::string beside = Resolved(*model, folder);
+        !model->empty() && std::filesystem::is_directory(beside, ignored))
       *model = beside;
   }
   ReadOptimizer(recipe, r);
@@ -329,6 +344,13 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   ReadBookkeeping(recipe, r);
   Require(r.task != Task::kDistill || !r.teacher.empty(), "[recipe] ", recipe.source(),
           ": task distill needs loss.teacher, a model");
+  Require(r.grids.blocks == 0 || (r.teacher.empty() && r.contrastive_loss == "infonce" && r.micro_batch_size == 0),
+          "[recipe] ", recipe.source(),
+          ": data.cache_grids takes the loss infonce over whole batches, without loss.teacher and micro_batch_size");
+  Require(!r.caches_features || r.task != Task::kClassify, "[recipe] ", recipe.source(),
+          ": data.cache_features serves the tasks contrastive and distill");
+  Require(!r.caches_features || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
+          ": data.cache_features needs frozen_statistics: true, so that a frozen tower always gives the same features");
   return r;
 }
 

@@ -29,8 +29,8 @@ struct LoraOptions {
   std::vector<std::string> targets;  // parts of names; empty: every matrix and convolution
 };
 
-// data.cache_features: what the first blocks of the picture tower give is computed once.
-struct CacheRecipe {
+// data.cache_grids: what the first blocks of the picture tower give is computed once.
+struct GridRecipe {
   int64_t blocks = 0;                   // 0: no cache
   int64_t crop_low = 0, crop_high = 0;  // places: the side of a random crop, in steps of 2; 0: none
   bool has_flips = false;
@@ -39,8 +39,8 @@ struct CacheRecipe {
 
 // data.weak_labels: names of classes that a classifier sees in the pictures stand beside their captions.
 struct WeakLabelRecipe {
-  std::string model;  // "": none
-  double share = 0.5;  // of the captions beyond the first
+  std::string model;               // "": none
+  double share = 0.5;              // of the captions beyond the first
   double least_probability = 0.2;  // of the best class, for pictures that have captions
   std::vector<std::string> prompts = {"a photo of a {}"};
 };
@@ -49,7 +49,7 @@ enum class Task : uint8_t { kClassify, kContrastive, kDistill };
 
 struct Recipe {
   // ---- what
-  std::string output, model;              // folders (model: also a name)
+  std::string output, model;             // folders (model: also a name)
   std::string vision_model, text_model;  // where the towers of a two-tower model start from, instead of its weights
   Task task = Task::kClassify;
   bool is_from_scratch = false;
@@ -65,7 +65,8 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
-  CacheRecipe cache;
+  bool caches_features = false;  // of frozen towers
+  GridRecipe grids;              // of a frozen beginning of the picture tower
   WeakLabelRecipe weak_labels;
   int64_t captions_per_picture = 1;
 
@@ -73,7 +74,9 @@ struct Recipe {
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   std::vector<GroupRule> groups;
+  double layer_decay = 1.0;  // of the learning rate, from each block to the one before it
   bool has_frozen_statistics = false;
+  bool recomputes = false;  // gradient checkpointing
   LoraOptions lora;
   int64_t batch_size = 32, micro_batch_size = 0;  // 0: the whole batch at once
   double epochs = 0;
@@ -85,6 +88,7 @@ struct Recipe {
   double margin = 0.2;
   std::string teacher;
   double temperature = 1.0;
+  double distillation = 0.5;  // contrastive with a teacher: its share of the loss
 
   // ---- bookkeeping
   int64_t log_every = 10, validate_every = 0, checkpoint_every = 200;  // steps; validate 0: once an epoch

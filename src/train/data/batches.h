@@ -6,15 +6,18 @@
 #include <vector>
 
 #include "tensor/tensor.h"
+#include "train/data/samples.h"
 
 namespace fovea::train {
 
 struct Batch {
-  Tensor pixels;                      // [B,Y,X,3], as the model wants them
+  Tensor pixels;                      // [B,Y,X,3], as the model wants them; undefined when the loader reads none
   Tensor labels;                      // i64 [B]; -1 without labels
   std::vector<std::string> keys;      // [B]
   std::vector<std::string> captions;  // [B], one of each picture's captions; empty without captions
-  // From a feature cache, in place of pixels and captions: what the first blocks of the picture tower made of the
+  std::vector<std::vector<std::string>> all_captions;  // [B]; filled when asked for
+  std::vector<SamplePlace> places;                     // [B]
+  // From a grid cache, in place of pixels and captions: what the first blocks of the picture tower made of the
   // pictures, [B,P,Q,C]; and one or more captions of each picture, [B] a set.
   Tensor grids;
   std::vector<std::vector<std::string>> caption_sets;

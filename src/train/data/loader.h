@@ -31,6 +31,10 @@ struct LoaderOptions {
   int threads = 1;
   int64_t ahead = 64;      // pictures prepared in advance
   bool is_endless = true;  // goes on with the next epoch, else ends after one
+  bool needs_pixels = true;
+  bool takes_all_captions = false;
+  // Of `processes` that share the data this is number `process`: it takes every processes-th sample of the stream.
+  int64_t process = 0, processes = 1;
   // Called from Next for each picture that cannot be read; it is left out.
   std::function<void(const std::string& key, const std::string& reason)> on_failure = {};
 };
@@ -47,6 +51,8 @@ class Loader final : public BatchSource {
   bool Next(int64_t size, Batch& batch) override;
   // After the last batch.
   const DataPosition& position() const override { return position_; }
+  // The picture at a place of this data, as it is stored.
+  Image Original(const SamplePlace& place) const;
   double seconds_waited() const override { return seconds_waited_; }
 
  private:

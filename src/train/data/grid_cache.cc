@@ -1,4 +1,4 @@
-#include "train/data/feature_cache.h"
+#include "train/data/grid_cache.h"
 
 #include <algorithm>
 #include <cmath>
@@ -47,30 +47,30 @@ std::string Prompt(const std::string& prompt, const std::string& name) {
 }  // namespace
 
 // Up to kChunk pictures on their way.
-struct FeatureCache::Chunk {
+struct GridCache::Chunk {
   std::vector<Sample> samples;
   Tensor pixels;  // [B,Y,X,3]
 };
 
-Tensor FeatureCache::Grid(int64_t view, int64_t index) const {
+Tensor GridCache::Grid(int64_t view, int64_t index) const {
   const Tensor& chunk = grids_[static_cast<size_t>(view)][static_cast<size_t>(index / kChunk)];
   const Tensor row = chunk.Sliced(0, index % kChunk, index % kChunk + 1);
   return row.View({chunk.dim(1), chunk.dim(2), chunk.dim(3)});
 }
 
-void FeatureCache::Compute(const Options& options, const Chunk& chunk) {
+void GridCache::Compute(const Options& options, const Chunk& chunk) {
   for (int64_t view = 0; view < views(); ++view) {
     const Tensor pixels = view == 0 ? chunk.pixels : Mirrored(chunk.pixels);
-    const Tensor grid = options.model->EncodeTrunk(pixels, options.cache.blocks);  // [B,P,Q,C]
+    const Tensor grid = options.model->EncodeTrunk(pixels, options.grids.blocks);  // [B,P,Q,C]
     grids_[static_cast<size_t>(view)].push_back(grid.To(DType::kF16));
     if (view > 0 || options.teacher == nullptr) continue;
     if (samples_.empty()) {
-      const Tensor other = options.teacher->EncodeTrunk(pixels, options.cache.blocks);
+      const Tensor other = options.teacher->EncodeTrunk(pixels, options.grids.blocks);
       Require(other.shape() == grid.shape() && LargestDifference(other, grid) < 1e-3,
-              "[train] expected weak_labels.model to begin with the same ", options.cache.blocks,
+              "[train] expected weak_labels.model to begin with the same ", options.grids.blocks,
               " blocks as the trained model; hint: start the picture tower from it (vision_model)");
     }
-    const Tensor scores = Softmax(options.teacher->EncodeFromTrunk(grid, options.cache.blocks).logits);  // [B,V]
+    const Tensor scores = Softmax(options.teacher->EncodeFromTrunk(grid, options.grids.blocks).logits);  // [B,V]
     const int64_t V = scores.dim(1), kept = std::min(V, kClassesKept);
     std::vector<int64_t> order(static_cast<size_t>(V));
     for (int64_t b = 0; b < scores.dim(0); ++b) {
@@ -89,8 +89,8 @@ void FeatureCache::Compute(const Options& options, const Chunk& chunk) {
   if (options.teacher == nullptr) samples_.insert(samples_.end(), chunk.samples.begin(), chunk.samples.end());
 }
 
-FeatureCache::FeatureCache(const Options& options) {
-  grids_.resize(options.cache.has_flips ? 2 : 1);
+GridCache::GridCache(const Options& options) {
+  grids_.resize(options.grids.has_flips ? 2 : 1);
   Chunk chunk;
   std::vector<Tensor> pictures;
   bool is_first = true;
@@ -98,7 +98,8 @@ FeatureCache::FeatureCache(const Options& options) {
   const auto flush = [&] {
     chunk.pixels = Tensor::Empty(pictures[0].shape().Inserted(0, static_cast<int64_t>(pictures.size())));
     for (size_t i = 0; i < pictures.size(); ++i) {
-      Require(pictures[i].shape() == pictures[0].shape(), "[train] the preparation leaves pictures of different sizes; hint: "
+      Require(pictures[i].shape() == pictures[0].shape(),
+              "[train] the preparation leaves pictures of different sizes; hint: "
               "data.image_size");
       std::memcpy(chunk.pixels.mutable_raw() + static_cast<int64_t>(i) * pictures[i].size_bytes(), pictures[i].raw(),
                   static_cast<size_t>(pictures[i].size_bytes()));
@@ -107,7 +108,7 @@ FeatureCache::FeatureCache(const Options& options) {
     const size_t before = samples_.size();
     Compute(options, chunk);
     if (options.on_note && before / kNoteEvery != samples_.size() / kNoteEvery)
-      options.on_note(base::StrCat("features of ", samples_.size(), " pictures"));
+      options.on_note(base::StrCat("grids of ", samples_.size(), " pictures"));
     chunk.samples.clear();
     pictures.clear();
     return false;
@@ -122,7 +123,8 @@ FeatureCache::FeatureCache(const Options& options) {
         if (options.on_note) options.on_note(ref.set->Key(ref.index) + ": " + error.message());
         continue;
       }
-      chunk.samples.push_back({.key = ref.set->Key(ref.index), .captions = ref.set->Captions(ref.index), .classes = {}});
+      chunk.samples.push_back(
+          {.key = ref.set->Key(ref.index), .captions = ref.set->Captions(ref.index), .classes = {}});
       if (static_cast<int64_t>(pictures.size()) == kChunk && flush()) return;
     }
   }
@@ -131,23 +133,23 @@ FeatureCache::FeatureCache(const Options& options) {
   Save(options);
 }
 
-// ---- the file: "grid.<view>.<chunk>" f16, "classes" and "captions" as JSON lines in the metadata would be large, so the
-// samples are kept as bytes of text.
+// ---- the file: "grid.<view>.<chunk>" f16, "classes" and "captions" as JSON lines in the metadata would be large, so
+// the samples are kept as bytes of text.
 
-std::string FeatureCache::Fingerprint(const Options& options) const {
+std::string GridCache::Fingerprint(const Options& options) const {
   base::ContentHasher hasher;
   for (const std::string& path : options.filter.paths) {
     std::error_code ignored;
     hasher.Add(path).Add(std::to_string(std::filesystem::file_size(path, ignored)));
   }
   return hasher.Add(options.preprocess.ToString())
-      .Add(base::StrCat(options.filter.validation_share, " ", options.filter.needs_caption, " ", options.cache.blocks, " ",
-                        options.cache.has_flips, " ", options.teacher != nullptr))
+      .Add(base::StrCat(options.filter.validation_share, " ", options.filter.needs_caption, " ", options.grids.blocks,
+                        " ", options.grids.has_flips, " ", options.teacher != nullptr))
       .Hex();
 }
 
-void FeatureCache::Save(const Options& options) const {
-  if (options.cache.file.empty()) return;
+void GridCache::Save(const Options& options) const {
+  if (options.grids.file.empty()) return;
   std::vector<NamedTensor> tensors;
   for (size_t view = 0; view < grids_.size(); ++view) {
     for (size_t i = 0; i < grids_[view].size(); ++i)
@@ -163,16 +165,17 @@ void FeatureCache::Save(const Options& options) const {
   Tensor bytes = Tensor::Empty({static_cast<int64_t>(text.size())}, DType::kU8);
   std::memcpy(bytes.mutable_raw(), text.data(), text.size());
   tensors.push_back({"samples", bytes});
-  formats::WriteSafetensors(options.cache.file, tensors, {{"fovea", "feature-cache-1"}, {"made_of", Fingerprint(options)}});
+  formats::WriteSafetensors(options.grids.file, tensors,
+                            {{"fovea", "grid-cache-1"}, {"made_of", Fingerprint(options)}});
 }
 
-bool FeatureCache::Load(const Options& options, const Chunk& first) {
+bool GridCache::Load(const Options& options, const Chunk& first) {
   std::error_code ignored;
-  if (options.cache.file.empty() || !std::filesystem::exists(options.cache.file, ignored)) return false;
-  const auto file = formats::SafetensorsFile::Open(options.cache.file);
+  if (options.grids.file.empty() || !std::filesystem::exists(options.grids.file, ignored)) return false;
+  const auto file = formats::SafetensorsFile::Open(options.grids.file);
   const auto found = file.metadata().find("made_of");
   if (found == file.metadata().end() || found->second != Fingerprint(options) || !file.Has("grid.0.0")) return false;
-  const Tensor now = options.model->EncodeTrunk(first.pixels, options.cache.blocks);  // [B,P,Q,C]
+  const Tensor now = options.model->EncodeTrunk(first.pixels, options.grids.blocks);  // [B,P,Q,C]
   const Tensor then = file.Get("grid.0.0").To(DType::kF32);
   if (then.shape() != now.shape() || LargestDifference(then, now) > 0.05) return false;
   const Tensor bytes = file.Get("samples");
@@ -185,7 +188,7 @@ bool FeatureCache::Load(const Options& options, const Chunk& first) {
     sample.captions.assign(captions.begin() + 1, captions.end());
     for (size_t i = 1; i < parts.size(); ++i) {
       const std::vector<std::string> pair = base::Split(parts[i], '\x04');
-      Require(pair.size() == 2, "[train] ", options.cache.file, " is damaged; hint: delete it");
+      Require(pair.size() == 2, "[train] ", options.grids.file, " is damaged; hint: delete it");
       sample.classes.emplace_back(pair[0], std::strtof(pair[1].c_str(), nullptr));
     }
     samples_.push_back(std::move(sample));
@@ -194,32 +197,34 @@ bool FeatureCache::Load(const Options& options, const Chunk& first) {
   for (size_t view = 0; view < grids_.size(); ++view) {
     for (int64_t i = 0; i < chunks; ++i) grids_[view].push_back(file.Get(base::StrCat("grid.", view, ".", i)).Clone());
   }
-  if (options.on_note) options.on_note(base::StrCat("features of ", samples_.size(), " pictures from ", options.cache.file));
+  if (options.on_note)
+    options.on_note(base::StrCat("grids of ", samples_.size(), " pictures from ", options.grids.file));
   return true;
 }
 
 // ---- batches
 
-CachedBatches::CachedBatches(const FeatureCache& cache, Options options, const DataPosition& start)
+GridBatches::GridBatches(const GridCache& cache, Options options, const DataPosition& start)
     : cache_(cache), options_(std::move(options)), position_(start), order_(cache.samples().size()) {
   Shuffle();
 }
 
-void CachedBatches::Shuffle() {
+void GridBatches::Shuffle() {
   std::iota(order_.begin(), order_.end(), 0);
   Random random(MixSeeds(options_.seed, static_cast<uint64_t>(position_.epoch)));
   for (size_t i = order_.size(); i > 1; --i)
     std::swap(order_[i - 1], order_[static_cast<size_t>(random.Below(static_cast<int64_t>(i)))]);
 }
 
-bool CachedBatches::Next(int64_t size, Batch& batch) {
+bool GridBatches::Next(int64_t size, Batch& batch) {
   batch = {};
   const Shape shape = cache_.Grid(0, 0).shape();  // [P,Q,C]
   const int64_t P = shape[0], Q = shape[1], C = shape[2];
   Random common(MixSeeds(MixSeeds(options_.seed + 3, static_cast<uint64_t>(position_.epoch)),
                          static_cast<uint64_t>(position_.taken)));
-  const CacheRecipe& cache = options_.cache;
-  const int64_t side = cache.crop_high > 0 ? cache.crop_low + 2 * common.Below((cache.crop_high - cache.crop_low) / 2 + 1) : P;
+  const GridRecipe& cache = options_.grids;
+  const int64_t side =
+      cache.crop_high > 0 ? cache.crop_low + 2 * common.Below((cache.crop_high - cache.crop_low) / 2 + 1) : P;
   const int64_t rows = std::min(P, side), columns = std::min(Q, side);
   Tensor grids = Tensor::Empty({size, rows, columns, C}, DType::kF16);
   batch.caption_sets.resize(static_cast<size_t>(options_.captions_per_picture));
@@ -238,7 +243,7 @@ bool CachedBatches::Next(int64_t size, Batch& batch) {
       std::memcpy(grids.mutable_raw() + ((b * rows + y) * columns) * C * item,
                   grid.raw() + ((top + y) * Q + left) * C * item, static_cast<size_t>(columns * C * item));
     }
-    const FeatureCache::Sample& sample = cache_.samples()[static_cast<size_t>(index)];
+    const GridCache::Sample& sample = cache_.samples()[static_cast<size_t>(index)];
     batch.keys.push_back(sample.key);
     const auto captions = static_cast<int64_t>(sample.captions.size());
     const int64_t first = captions > 0 ? random.Below(captions) : 0;
@@ -257,7 +262,8 @@ bool CachedBatches::Next(int64_t size, Batch& batch) {
       for (const auto& [name, probability] : sample.classes) sum += probability;
       auto rest = static_cast<float>(random.Uniform()) * sum;
       size_t which = 0;
-      while (which + 1 < sample.classes.size() && rest >= sample.classes[which].second) rest -= sample.classes[which++].second;
+      while (which + 1 < sample.classes.size() && rest >= sample.classes[which].second)
+        rest -= sample.classes[which++].second;
       const auto prompt = static_cast<size_t>(random.Below(static_cast<int64_t>(weak.prompts.size())));
       batch.caption_sets[set].push_back(Prompt(weak.prompts[prompt], sample.classes[which].first));
     }

@@ -1,11 +1,11 @@
-// Pictures as the frozen beginning of a picture tower sees them, computed once and kept in memory as f16, and batches made
-// of them: data.cache_features of a recipe.
+// Pictures as the frozen beginning of a picture tower sees them, computed once and kept in memory as f16, and batches
+// made of them: data.cache_grids of a recipe.
 //
-// Most of the time of a convolutional tower goes into its first blocks, which gain least from training. With them frozen,
-// what they give never changes, and each epoch costs only the rest. Augmentation happens on the grid: a crop of whole
-// places, and a mirrored picture, whose grid is kept beside that of the picture itself. Captions are drawn anew every
-// epoch; beside them weak labels can stand, "a photo of a {class}" with a class drawn from what a classifier, which shares
-// the beginning of the tower, believes about the picture.
+// Most of the time of a convolutional tower goes into its first blocks, which gain least from training. With them
+// frozen, what they give never changes, and each epoch costs only the rest. Augmentation happens on the grid: a crop of
+// whole places, and a mirrored picture, whose grid is kept beside that of the picture itself. Captions are drawn anew
+// every epoch; beside them weak labels can stand, "a photo of a {class}" with a class drawn from what a classifier,
+// which shares the beginning of the tower, believes about the picture.
 //
 // It does not decode anything after it is built, and pictures that cannot be read are left out.
 #pragma once
@@ -24,22 +24,22 @@
 
 namespace fovea::train {
 
-class FeatureCache {
+class GridCache {
  public:
   struct Options {
     SampleFilter filter;
     media::PreprocessSpec preprocess;
-    CacheRecipe cache;
+    GridRecipe grids;
     WeakLabelRecipe weak_labels;
-    const models::Model* model = nullptr;    // TrunkBlocks() >= cache.blocks
+    const models::Model* model = nullptr;    // TrunkBlocks() >= grids.blocks
     const models::Model* teacher = nullptr;  // with weak labels: a classifier whose first blocks are those of `model`
     std::vector<std::string> class_names;    // of the teacher
     std::function<void(const std::string& note)> on_note = {};
   };
-  // Looks at every picture of the filter. With cache.file, what was computed is kept there, and taken from there when it
-  // was made from the same pictures with the same weights. Throws kInvalidArgument when model and teacher differ in their
-  // first blocks; what opening a shard throws.
-  explicit FeatureCache(const Options& options);
+  // Looks at every picture of the filter. With grids.file, what was computed is kept there, and taken from there when
+  // it was made from the same pictures with the same weights. Throws kInvalidArgument when model and teacher differ in
+  // their first blocks; what opening a shard throws.
+  explicit GridCache(const Options& options);
 
   struct Sample {
     std::string key;
@@ -63,15 +63,15 @@ class FeatureCache {
 };
 
 // An endless stream of batches in a random order that depends on the seed and the epoch alone.
-class CachedBatches final : public BatchSource {
+class GridBatches final : public BatchSource {
  public:
   struct Options {
-    CacheRecipe cache;
+    GridRecipe grids;
     WeakLabelRecipe weak_labels;
     int64_t captions_per_picture = 1;
     uint64_t seed = 0;
   };
-  CachedBatches(const FeatureCache& cache, Options options, const DataPosition& start);
+  GridBatches(const GridCache& cache, Options options, const DataPosition& start);
 
   bool Next(int64_t size, Batch& batch) override;
   const DataPosition& position() const override { return position_; }
@@ -80,7 +80,7 @@ class CachedBatches final : public BatchSource {
  private:
   void Shuffle();
 
-  const FeatureCache& cache_;
+  const GridCache& cache_;
   Options options_;
   DataPosition position_;
   std::vector<int64_t> order_;
