@@ -106,6 +106,7 @@ Exit Models(const Arguments& arguments, Console& console);
 Exit Pull(const Arguments& arguments, Console& console);
 Exit Remove(const Arguments& arguments, Console& console);
 Exit Convert(const Arguments& arguments, Console& console);
+Exit Quantize(const Arguments& arguments, Console& console);
 Exit Doctor(const Arguments& arguments, Console& console);
 Exit Completion(const Arguments& arguments, Console& console);
 Exit Man(const Arguments& arguments, Console& console);

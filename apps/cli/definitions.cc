@@ -210,6 +210,18 @@ void DefineConvert(CLI::App& command, Arguments& arguments) {
   DefineJson(command, arguments);
 }
 
+void DefineQuantize(CLI::App& command, Arguments& arguments) {
+  command.add_option("MODEL", arguments.model, "name of a model, OWNER/NAME of one that was pulled, or a folder")
+      ->type_name("MODEL")
+      ->required();
+  command.add_option("OUT", arguments.output, "folder to write")->type_name("DIR")->required();
+  command.add_option("--type", arguments.type, "type of the stored weights")
+      ->type_name("int8|int4|bf16")
+      ->required()
+      ->check(OneOf({"int8", "int4", "bf16", "f16"}));
+  DefineJson(command, arguments);
+}
+
 void DefineRepo(CLI::App& command, Arguments& arguments) {
   command.add_option("OWNER/NAME", arguments.repo, "the model, as the hub names it")->type_name("REPO")->required();
 }
@@ -263,6 +275,8 @@ constexpr Command kCommands[] = {
     {"rm", "Remove a model that was pulled", "fovea rm google/vit-base-patch16-224", DefineRemove, Remove},
     {"convert", "Save a model with its weights in another type",
      "fovea convert efficientnet-lite2 lite2-bf16 --type bf16", DefineConvert, Convert},
+    {"quantize", "Store a model smaller and say what it costs",
+     "fovea quantize efficientnet-lite2 lite2-int8 --type int8", DefineQuantize, Quantize},
     {"doctor", "Show what this machine has and what is missing", "fovea doctor", DefineJson, Doctor},
     {"completion", "Print a completion script for a shell", "source <(fovea completion bash)", DefineCompletion,
      Completion},

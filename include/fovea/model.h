@@ -75,6 +75,13 @@ struct ModelInfo {
   std::vector<std::string> capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly"
 };
 
+// What storing one tensor in another type costs.
+struct TensorError {
+  std::string tensor;  // its name in the file
+  std::string type;    // "int8", "bf16", "f16"; "f32" for what stays
+  double error;        // |stored - original| / |original|
+};
+
 class Model {
  public:
   // `name_or_path`: a folder in the Hugging Face layout (config.json, preprocessor_config.json, weights as
@@ -114,6 +121,11 @@ class Model {
 
   // Saves the weights and configuration as a folder in the Hugging Face layout; `type`: "f32", "bf16" or "f16".
   void Save(const std::string& folder, const std::string& type) const;
+
+  // The same smaller, and what it cost, tensor by tensor; `type`: "int8" (a scale for each output row, see
+  // docs/quantization.md), "bf16" or "f16". Vectors stay f32. Throws kUnimplemented for "int4", kInvalidArgument for
+  // the model's own folder or a weight that is not finite, kIo.
+  std::vector<TensorError> Quantize(const std::string& folder, const std::string& type) const;
 
   const runtime::LoadedModel& impl() const { return *impl_; }
 

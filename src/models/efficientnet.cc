@@ -60,8 +60,15 @@ struct EfficientNet {
 
   int64_t FeatureSize() const { return config.hidden_dim; }
 
-  ImageOutputs EncodeImages(const Tensor& pixels) const {
-    const Tensor grid = nn::Stage("top", top(body(pixels)));       // [B,P,Q,D]
+  int64_t TrunkBlocks() const { return static_cast<int64_t>(body.blocks.size()); }
+  Tensor EncodeTrunk(const Tensor& pixels, int64_t blocks) const { return body.Begin(pixels, blocks); }
+  ImageOutputs EncodeImages(const Tensor& pixels) const { return Classify(body(pixels)); }
+  ImageOutputs EncodeFromTrunk(const Tensor& trunk, int64_t blocks) const {
+    return Classify(body.Continue(trunk, blocks));
+  }
+
+  ImageOutputs Classify(const Tensor& h) const {                   // h [B,P,Q,C]
+    const Tensor grid = nn::Stage("top", top(h));                  // [B,P,Q,D]
     const Tensor features = nn::Stage("pooled", body.Pool(grid));  // [B,D]
     if (!classifier) return {.features = features, .grid = grid, .logits = {}};
     return {

@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "ops/activation.h"
+#include "ops/arithmetic.h"
 #include "ops/norm.h"
+#include "ops/shape.h"
 
 namespace fovea::nn {
 namespace {
@@ -81,15 +83,38 @@ ConvNormAct::ConvNormAct(const Conv2dOptions& options, const BatchNorm2d::Option
     : conv(options), norm(norm_options), act_(act) {}
 
 Tensor ConvNormAct::operator()(const Tensor& x, Conv2dGeometry geometry) const {
-  if (Tape::Active() != nullptr) {
-    const Tensor y = norm(conv(x, geometry));
-    return act_ == Act::kIdentity ? y : Activate(y, act_);
-  }
   geometry.groups = conv.options_.groups;
+  if (const Tape* tape = Tape::Active(); tape != nullptr) {
+    if (Tape::IsTraining()) {
+      const Tensor y = norm(conv(x, geometry));
+      return act_ == Act::kIdentity ? y : Activate(y, act_);
+    }
+    if (IsTracked(*tape, x)) {
+      const Tensor y = FoldedOnTape(x, geometry);
+      return act_ == Act::kIdentity ? y : Activate(y, act_);
+    }
+  }
   const uint64_t version =
       conv.weight.version() + conv.bias.version() + norm.version() + UseVersion(geometry, x.dtype());
   const auto folded = folded_.Get(version, [&] { return Folded(geometry, x.dtype()); });
   return fovea::Conv2d(x, *folded, conv.weight.shape());
+}
+
+bool ConvNormAct::IsTracked(const Tape& tape, const Tensor& x) const {
+  const bool has_tracked_bias = conv.options_.has_bias && tape.IsTracked(conv.bias);
+  return has_tracked_bias || tape.IsTracked(x) || tape.IsTracked(conv.weight) || tape.IsTracked(norm.weight) ||
+         tape.IsTracked(norm.bias);
+}
+
+// The same with the fold itself recorded: one pass over the picture where conv and norm take two, and nothing kept
+// between them.
+Tensor ConvNormAct::FoldedOnTape(const Tensor& x, const Conv2dGeometry& geometry) const {
+  const Tensor deviation = Sqrt(norm.running_var.value() + norm.options().eps);         // [O]
+  const Tensor scale = norm.weight.value() / deviation;                                 // [O]
+  const Tensor weight = conv.weight.value() * Reshape(scale, {scale.dim(0), 1, 1, 1});  // [O,C,K,K]
+  const Tensor mean =
+      conv.options_.has_bias ? norm.running_mean.value() - conv.bias.value() : norm.running_mean.value();
+  return fovea::Conv2d(x, weight, norm.bias.value() - mean * scale, geometry);  // [B,P,Q,O]
 }
 
 // norm(conv(x)) = conv(x) * scale + (beta - mean * scale) with scale = gamma / sqrt(variance + eps), per output

@@ -5,6 +5,7 @@
 #include "nn/derived.h"
 #include "nn/parameter.h"
 #include "ops/conv.h"
+#include "tensor/tape.h"
 
 namespace fovea::nn {
 
@@ -57,8 +58,9 @@ class BatchNorm2d {
   Options options_;
 };
 
-// act(norm(conv(x))) with the names of its parts chosen by the owner, who visits `conv` and `norm` itself. In inference
-// the norm is folded into the convolution and the activation fused: one pass over memory instead of three.
+// act(norm(conv(x))) with the names of its parts chosen by the owner, who visits `conv` and `norm` itself. Where the
+// norm uses its running statistics it is folded into the convolution; where nothing is recorded (in inference, and in a
+// part that is not trained) the activation is fused as well: one pass over memory instead of three.
 class ConvNormAct {
  public:
   ConvNormAct(const Conv2dOptions& options, const BatchNorm2d::Options& norm_options, Act act);
@@ -69,6 +71,8 @@ class ConvNormAct {
   BatchNorm2d norm;
 
  private:
+  bool IsTracked(const Tape& tape, const Tensor& x) const;
+  Tensor FoldedOnTape(const Tensor& x, const Conv2dGeometry& geometry) const;
   std::shared_ptr<const kernels::PackedConv2d> Folded(const Conv2dGeometry& geometry, DType dtype) const;
 
   Act act_;

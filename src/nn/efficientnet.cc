@@ -175,11 +175,22 @@ void EfficientNetBody::Visit(Visitor& v) {
 }
 
 Tensor EfficientNetBody::operator()(const Tensor& pixels, const std::string& prefix) const {
+  return Begin(pixels, static_cast<int64_t>(blocks.size()), prefix);
+}
+
+Tensor EfficientNetBody::Begin(const Tensor& pixels, int64_t count, const std::string& prefix) const {
   Tensor h = stem(pixels, {.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1});
   h = Stage(prefix + "embeddings", h);  // [B,Y/2,X/2,C]
-  for (size_t i = 0; i < blocks.size(); ++i)
-    h = Stage(prefix + "blocks", static_cast<int64_t>(i), Tape::Recomputed(h, std::cref(blocks[i])));
+  for (int64_t i = 0; i < count; ++i)
+    h = Stage(prefix + "blocks", i, Tape::Recomputed(h, std::cref(blocks[static_cast<size_t>(i)])));
   return h;  // [B,P,Q,C']
+}
+
+Tensor EfficientNetBody::Continue(const Tensor& grid, int64_t first, const std::string& prefix) const {
+  Tensor h = grid;
+  for (size_t i = static_cast<size_t>(first); i < blocks.size(); ++i)
+    h = Stage(prefix + "blocks", static_cast<int64_t>(i), Tape::Recomputed(h, std::cref(blocks[i])));
+  return h;  // [B,P',Q',C'']
 }
 
 Tensor EfficientNetBody::Pool(const Tensor& grid) const {

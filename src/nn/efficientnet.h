@@ -80,6 +80,10 @@ struct EfficientNetBody {
 
   // pixels [B,Y,X,C] -> [B,P,Q,C']. Stages: `prefix` + "embeddings" and "blocks.<i>".
   Tensor operator()(const Tensor& pixels, const std::string& prefix = "") const;
+  // The same in two parts: stem and the first `count` blocks; the blocks from `first` on.
+  Tensor Begin(const Tensor& pixels, int64_t count, const std::string& prefix = "") const;  // [B,Y,X,C] -> [B,P,Q,C']
+  Tensor Continue(const Tensor& grid, int64_t first,
+                  const std::string& prefix = "") const;  // [B,P,Q,C'] -> [B,P',Q',C'']
   // [B,P,Q,C] -> [B,C], as pooling_type says.
   Tensor Pool(const Tensor& grid) const;
 

@@ -8,6 +8,14 @@ ImageOutputs Model::EncodeImages(const Tensor&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not encode pictures");
 }
 
+Tensor Model::EncodeTrunk(const Tensor&, int64_t) const {
+  Fail(ErrorCode::kUnimplemented, "[model] the picture tower of this model cannot be entered in the middle");
+}
+
+ImageOutputs Model::EncodeFromTrunk(const Tensor&, int64_t) const {
+  Fail(ErrorCode::kUnimplemented, "[model] the picture tower of this model cannot be entered in the middle");
+}
+
 ImageOutputs Model::EncodePatches(const PatchInputs&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not encode pictures cut into patches");
 }

@@ -88,6 +88,12 @@ class Model {
   virtual int64_t FeatureSize() const { return 0; }  // D of ImageOutputs::features; for a text model of TextOutputs'
   virtual ImageOutputs EncodeImages(const Tensor& pixels) const;  // pixels [B,Y,X,C]
 
+  // A picture tower that can be entered in the middle: its first `blocks` blocks, 1 to TrunkBlocks(), and the rest,
+  // which takes grids of any size. Training keeps what a frozen beginning gives. 0: it cannot.
+  virtual int64_t TrunkBlocks() const { return 0; }
+  virtual Tensor EncodeTrunk(const Tensor& pixels, int64_t blocks) const;          // [B,Y,X,C] -> [B,P,Q,C']
+  virtual ImageOutputs EncodeFromTrunk(const Tensor& grid, int64_t blocks) const;  // [B,P,Q,C']
+
   virtual bool CanEncodePatches() const { return false; }
   virtual ImageOutputs EncodePatches(const PatchInputs& inputs) const;
 
@@ -210,6 +216,18 @@ class ModelOf final : public Model {
   ImageOutputs EncodeImages(const Tensor& pixels) const override {
     if constexpr (kEncodesImages) return net_.EncodeImages(pixels);
     return Model::EncodeImages(pixels);
+  }
+  int64_t TrunkBlocks() const override {
+    if constexpr (requires { net_.TrunkBlocks(); }) return net_.TrunkBlocks();
+    return 0;
+  }
+  Tensor EncodeTrunk(const Tensor& pixels, int64_t blocks) const override {
+    if constexpr (requires { net_.EncodeTrunk(pixels, blocks); }) return net_.EncodeTrunk(pixels, blocks);
+    return Model::EncodeTrunk(pixels, blocks);
+  }
+  ImageOutputs EncodeFromTrunk(const Tensor& grid, int64_t blocks) const override {
+    if constexpr (requires { net_.EncodeFromTrunk(grid, blocks); }) return net_.EncodeFromTrunk(grid, blocks);
+    return Model::EncodeFromTrunk(grid, blocks);
   }
   ImageOutputs EncodePatches(const PatchInputs& inputs) const override {
     if constexpr (kEncodesPatches) return net_.EncodePatches(inputs);

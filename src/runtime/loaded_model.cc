@@ -15,6 +15,7 @@
 #include "formats/safetensors.h"
 #include "ops/norm.h"
 #include "ops/shape.h"
+#include "runtime/int8_weights.h"
 #include "runtime/label_set.h"
 #include "runtime/model_folder.h"
 
@@ -121,6 +122,37 @@ void CopyIfThere(const std::string& from, const std::string& to, const std::stri
   base::WriteTextFileAtomically(to + "/" + name, base::ReadTextFile(from + "/" + name));
 }
 
+// Everything of a model's folder but its weights.
+void CopyFolderFiles(const std::string& from, const std::string& to) {
+  std::error_code error;
+  for (const char* name :
+       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md",
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+        "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "modules.json",
+        "sentence_bert_config.json", "config_sentence_transformers.json"})
+    CopyIfThere(from, to, name);
+  // Folders of sentence encoders keep a small configuration in a folder for each module, e.g. 1_Pooling.
+  for (const auto& module : std::filesystem::directory_iterator(from, error)) {
+    const std::string name = module.path().filename().string();
+    if (!std::filesystem::exists(module.path() / "config.json")) continue;
+    std::filesystem::create_directories(to + "/" + name, error);
+    for (const char* part : {"config.json", "model.safetensors", "pytorch_model.bin"})
+      CopyIfThere(from + "/" + name, to + "/" + name, part);
+  }
+}
+
+// |a - b| / |a|
+double RelativeError(const Tensor& a, const Tensor& b) {
+  const Tensor x = a.To(DType::kF32).Contiguous(), y = b.To(DType::kF32).Contiguous();
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const double d = static_cast<double>(x.data<float>()[i]) - y.data<float>()[i];
+    difference += d * d;
+    norm += static_cast<double>(x.data<float>()[i]) * x.data<float>()[i];
+  }
+  return norm > 0 ? std::sqrt(difference / norm) : 0.0;
+}
+
 }  // namespace
 
 const models::Entry& FindEntry(const base::Config& config) {
@@ -176,6 +208,7 @@ void AssignWeights(models::Model& network, const models::Entry& entry, std::span
 
 std::vector<NamedTensor> ReadWeights(const std::string& folder, const models::Entry& entry, base::Config& config) {
   std::vector<NamedTensor> tensors = formats::ReadCheckpoint(folder);
+  ExpandInt8(tensors, base::PrintableUtf8(folder));
   if (entry.amend != nullptr) config = entry.amend(config, tensors);
   if (entry.adapt != nullptr) entry.adapt(tensors, config);
   return tensors;
@@ -343,36 +376,36 @@ Tensor LoadedModel::ImageFeatures(std::span<const Image> images) const {
   return Concat(parts, 0);
 }
 
-void LoadedModel::Save(const std::string& folder, DType dtype) const {
+std::vector<TensorError> LoadedModel::Save(const std::string& folder, const std::string& type) const {
   if (IsGgufFile(info_.path))
     Fail(ErrorCode::kUnimplemented, "[model] ", base::PrintableUtf8(info_.path),
          " is a GGUF file, whose tokenizer has no files to copy; hint: `fovea quantize` writes GGUF files");
+  const DType dtype = type == "bf16" ? DType::kBF16 : type == "f16" ? DType::kF16 : DType::kF32;
+  std::vector<NamedTensor> tensors;
+  std::vector<TensorError> errors;
+  nn::ForEachParameter(*network_, [&](const std::string& path, nn::Parameter& parameter) {
+    if (!parameter.has_value()) return;
+    const Tensor value = parameter.value();
+    // Vectors (norms, biases, statistics) stay f32: they are few, and a variance can leave the range of f16.
+    const bool is_matrix = parameter.shape().rank() >= 2;
+    if (parameter.kind() == nn::Parameter::Kind::kCounter) {
+      tensors.push_back({path, value});
+    } else if (is_matrix && type == "int8") {
+      const Int8Rows rows = QuantizeRows(value, path);
+      tensors.push_back({path, rows.values});
+      tensors.push_back({path + std::string(kScaleSuffix), rows.scale});
+      errors.push_back({path, "int8", rows.error});
+    } else {
+      tensors.push_back({path, value.To(is_matrix ? dtype : DType::kF32)});
+      errors.push_back({path, is_matrix ? type : "f32", RelativeError(value, tensors.back().tensor)});
+    }
+  });
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) Fail(ErrorCode::kIo, "[model] cannot create ", base::PrintableUtf8(folder), ": ", error.message());
-  std::vector<NamedTensor> tensors;
-  nn::ForEachParameter(*network_, [&](const std::string& path, nn::Parameter& parameter) {
-    if (!parameter.has_value()) return;
-    // Vectors (norms, biases, statistics) stay f32: they are few, and a variance can leave the range of f16.
-    const bool is_matrix = parameter.shape().rank() >= 2;
-    const bool is_counter = parameter.kind() == nn::Parameter::Kind::kCounter;
-    tensors.push_back({path, is_counter ? parameter.value() : parameter.value().To(is_matrix ? dtype : DType::kF32)});
-  });
   formats::WriteSafetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}});
-  for (const char* name :
-       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md",
-        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-        "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "modules.json",
-        "sentence_bert_config.json", "config_sentence_transformers.json"})
-    CopyIfThere(info_.path, folder, name);
-  // Folders of sentence encoders keep a small configuration in a folder for each module, e.g. 1_Pooling.
-  for (const auto& module : std::filesystem::directory_iterator(info_.path, error)) {
-    const std::string name = module.path().filename().string();
-    if (!std::filesystem::exists(module.path() / "config.json")) continue;
-    std::filesystem::create_directories(folder + "/" + name, error);
-    for (const char* part : {"config.json", "model.safetensors", "pytorch_model.bin"})
-      CopyIfThere(info_.path + "/" + name, folder + "/" + name, part);
-  }
+  CopyFolderFiles(info_.path, folder);
+  return errors;
 }
 
 }  // namespace fovea::runtime
@@ -459,12 +492,19 @@ std::vector<std::vector<Label>> Model::Classify(std::span<const Image> images, c
 }
 
 void Model::Save(const std::string& folder, const std::string& type) const {
-  const DType dtype = type == "f32"    ? DType::kF32
-                      : type == "bf16" ? DType::kBF16
-                      : type == "f16"  ? DType::kF16
-                                       : DType::kU8;
-  Require(dtype != DType::kU8, "[model] expected type f32, bf16 or f16, got \"", type, "\"");
-  impl_->Save(folder, dtype);
+  Require(type == "f32" || type == "bf16" || type == "f16", "[model] expected type f32, bf16 or f16, got \"", type,
+          "\"");
+  impl_->Save(folder, type);
+}
+
+std::vector<TensorError> Model::Quantize(const std::string& folder, const std::string& type) const {
+  if (type == "int4") Fail(ErrorCode::kUnimplemented, "[quantize] type int4 is not implemented; hint: int8 or bf16");
+  Require(type == "int8" || type == "bf16" || type == "f16", "[quantize] expected type int8, bf16 or f16, got \"",
+          base::PrintableUtf8(type), "\"");
+  std::error_code ignored;
+  Require(!std::filesystem::equivalent(folder, info().path, ignored),
+          "[quantize] expected another folder than that of the model, ", base::PrintableUtf8(folder));
+  return impl_->Save(folder, type);
 }
 
 }  // namespace fovea

@@ -55,8 +55,8 @@ class LoadedModel {
   // Features of pictures, [B,D], not normalised.
   Tensor ImageFeatures(std::span<const Image> images) const;
 
-  // See Model::Save.
-  void Save(const std::string& folder, DType dtype) const;
+  // See Model::Save and Model::Quantize.
+  std::vector<TensorError> Save(const std::string& folder, const std::string& type) const;
 
  private:
   explicit LoadedModel(base::Config config) : config_(std::move(config)) {}

@@ -76,6 +76,38 @@ bool IsWeightsFile(const std::string& name) {
                              [&](const char* ending) { return name.ends_with(ending); });
 }
 
+// The values of a two-tower network whose towers start from two models: "vision_model.x" from what the picture model
+// calls "x" or "<prefix>.x". Every parameter of a tower must be found.
+std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model& network) {
+  std::map<std::string, Tensor> known;
+  for (const auto& [prefix, name] :
+       {std::pair{"vision_model.", recipe.vision_model}, {"text_model.", recipe.text_model}}) {
+    const std::string folder = runtime::ResolveModelFolder(name);
+    base::Config config = runtime::ReadModelConfig(folder);
+    const models::Entry& entry = runtime::FindEntry(config);
+    const std::vector<NamedTensor> tensors = runtime::ReadWeights(folder, entry, config);
+    const auto source = entry.create(config);
+    runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
+    std::map<std::string, Tensor> values;
+    for (const auto& [path, value] : Values(*source)) {
+      values.emplace(path, value);
+      if (const size_t dot = path.find('.'); dot != std::string::npos) values.emplace(path.substr(dot + 1), value);
+    }
+    int64_t found_in_tower = 0;
+    for (const auto& [path, shape] : Shapes(network)) {
+      if (!path.starts_with(prefix)) continue;
+      const auto found = values.find(path.substr(std::string(prefix).size()));
+      Require(found != values.end() && found->second.shape() == shape, "[train] expected ", base::PrintableUtf8(folder),
+              " to hold ", path.substr(std::string(prefix).size()), shape, " for the tower ", prefix,
+              "; hint: the tower's part of config.json must be that of the model it starts from");
+      known.emplace(path, found->second);
+      ++found_in_tower;
+    }
+    Require(found_in_tower > 0, "[train] ", recipe.model, " has no part ", prefix, " that could start from ", name);
+  }
+  return known;
+}
+
 }  // namespace
 
 std::map<std::string, Tensor> Values(models::Model& model) {
@@ -95,7 +127,8 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   base::Config base_config = runtime::ReadModelConfig(folder);
   const models::Entry& entry = runtime::FindEntry(base_config);
   std::vector<NamedTensor> tensors;
-  if (!recipe.is_from_scratch) tensors = runtime::ReadWeights(folder, entry, base_config);
+  const bool is_composed = !recipe.vision_model.empty();
+  if (!recipe.is_from_scratch && !is_composed) tensors = runtime::ReadWeights(folder, entry, base_config);
   const std::vector<std::string> base_classes = ClassNames(base_config);
   const bool has_new_classes = !classes.empty() && classes != base_classes;
   Network network{.model = nullptr,
@@ -126,7 +159,8 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
     }
   }
   std::map<std::string, Tensor> known;
-  if (!recipe.is_from_scratch) {
+  if (is_composed) known = ComposedValues(recipe, *network.model);
+  if (!recipe.is_from_scratch && !is_composed) {
     const auto source = entry.create(base_config);
     runtime::AssignParameters(*source, entry, tensors, base::PrintableUtf8(folder), {.keeps_compact_weights = false});
     known = Values(*source);

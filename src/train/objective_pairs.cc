@@ -7,6 +7,7 @@
 #include "ops/norm.h"
 #include "ops/shape.h"
 #include "runtime/text_encoder.h"
+#include "train/caption_sets.h"
 #include "train/contrastive.h"
 #include "train/objective_parts.h"
 #include "train/retrieval_examples.h"
@@ -28,6 +29,14 @@ class Pairs final : public Objective {
   }
 
   double Accumulate(const Batch& batch, Trainable& trainable, uint64_t seed) const override {
+    if (batch.grids.defined()) {
+      return CaptionSetStep(*network_.model, texts_, batch, trainable,
+                            {.blocks = recipe_.grids.blocks,
+                             .label_smoothing = static_cast<float>(recipe_.label_smoothing),
+                             .is_training = !recipe_.has_frozen_statistics,
+                             .recomputes = recipe_.recomputes,
+                             .seed = seed});
+    }
     PairInputs pairs{.pixels = batch.pixels};
     const auto is_cached = [&](const char* name) { return cache_ && cache_->Has(name); };
     if (is_cached(kPictures)) pairs.image_features = cache_->Pictures(kPictures, batch.places);

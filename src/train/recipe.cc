@@ -76,11 +76,45 @@ void Override(nlohmann::json& recipe, const std::string& assignment) {
   *place = std::move(value);
 }
 
+void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Recipe& r) {
+  data.Read("captions_per_picture", r.captions_per_picture, 1, 64);
+  if (data.Has("cache_grids")) {
+    const base::Config cache = data.Object("cache_grids");
+    CheckKeys(cache, "data.cache_grids.", {"blocks", "crop", "flips", "file"});
+    r.grids.blocks = cache.Require<int64_t>("blocks");
+    Require(r.grids.blocks >= 1 && r.grids.blocks <= 1000, "[recipe] ", cache.source(),
+            ": expected data.cache_grids.blocks in [1,1000], got ", r.grids.blocks);
+    const auto crop = cache.Get<std::vector<int64_t>>("crop", {0, 0});
+    Require(crop.size() == 2 && crop[0] >= 0 && crop[0] <= crop[1] && crop[1] <= 1024 && (crop[0] > 0 || crop[1] == 0),
+            "[recipe] ", cache.source(), ": expected data.cache_grids.crop to be [low, high], in places of the grid");
+    r.grids.crop_low = crop[0];
+    r.grids.crop_high = crop[1];
+    cache.Read("flips", r.grids.has_flips);
+    r.grids.file = Resolved(cache.Get<std::string>("file", ""), folder);
+  }
+  if (data.Has("weak_labels")) {
+    const base::Config weak = data.Object("weak_labels");
+    CheckKeys(weak, "data.weak_labels.", {"model", "share", "least_probability", "prompts"});
+    r.weak_labels.model = weak.Require<std::string>("model");
+    weak.Read("share", r.weak_labels.share, 0, 1);
+    weak.Read("least_probability", r.weak_labels.least_probability, 0, 1);
+    weak.Read("prompts", r.weak_labels.prompts);
+    Require(!r.weak_labels.prompts.empty(), "[recipe] ", weak.source(), ": expected data.weak_labels.prompts");
+  }
+  Require(r.grids.blocks == 0 || (r.task == Task::kContrastive && !r.augment.is_on && !r.caches_features), "[recipe] ",
+          data.source(),
+          ": data.cache_grids is for task contrastive with \"augment\": false and without "
+          "cache_features; crop and flips are its own");
+  Require(r.grids.blocks > 0 || (r.weak_labels.model.empty() && r.captions_per_picture == 1), "[recipe] ",
+          data.source(), ": data.weak_labels and data.captions_per_picture need data.cache_grids");
+}
+
 void ReadData(const base::Config& recipe, const std::filesystem::path& folder, Recipe& r) {
   const base::Config data = recipe.Object("data");
-  CheckKeys(data, "data.",
-            {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
-             "shuffle_buffer", "threads", "augment", "cache_features"});
+  CheckKeys(
+      data, "data.",
+      {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size", "shuffle_buffer",
+       "threads", "augment", "cache_features", "cache_grids", "weak_labels", "captions_per_picture"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -176,7 +210,13 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
     for (const auto& stored : groups) {
       const base::Config group = base::Config::Parse(stored.dump(), recipe.source());
       CheckKeys(group, "groups.", {"match", "learning_rate_scale", "weight_decay", "frozen"});
-      GroupRule rule{.match = group.Require<std::string>("match")};
+      GroupRule rule;
+      if (stored.contains("match") && stored["match"].is_array()) {
+        rule.matches = group.Require<Words>("match");
+      } else {
+        rule.matches = {group.Require<std::string>("match")};
+      }
+      Require(!rule.matches.empty(), "[recipe] ", group.source(), ": expected groups.match to name something");
       group.Read("learning_rate_scale", rule.rate_scale, 0, 1e6);
       if (group.Has("weight_decay")) group.Read("weight_decay", rule.weight_decay, 0, 1e3);
       group.Read("frozen", rule.is_frozen);
@@ -251,6 +291,8 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   CheckKeys(recipe, "",
             {"output",
              "model",
+             "vision_model",
+             "text_model",
              "task",
              "from_scratch",
              "seed",
@@ -278,9 +320,10 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   r.text = recipe.Text();
   r.output = Resolved(recipe.Require<std::string>("output"), folder);
   r.model = recipe.Require<std::string>("model");
-  std::error_code ignored;
-  if (const std::string beside = Resolved(r.model, folder); std::filesystem::is_directory(beside, ignored))
-    r.model = beside;
+  recipe.Read("vision_model", r.vision_model);
+  recipe.Read("text_model", r.text_model);
+  Require(r.vision_model.empty() == r.text_model.empty(), "[recipe] ", recipe.source(),
+          ": expected vision_model and text_model together");
   const std::string task = OneOf(recipe, "task", "classify", {"classify", "contrastive", "distill"});
   r.task = task == "classify" ? Task::kClassify : task == "contrastive" ? Task::kContrastive : Task::kDistill;
   recipe.Read("from_scratch", r.is_from_scratch);
@@ -288,12 +331,22 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   recipe.Read("seed", seed, 0, 9e15);
   r.seed = static_cast<uint64_t>(seed);
   ReadData(recipe, folder, r);
+  ReadGrids(recipe.Object("data"), folder, r);
+  for (std::string* model : {&r.model, &r.vision_model, &r.text_model, &r.weak_labels.model}) {
+    std::error_code ignored;
+    if (const std::string beside = Resolved(*model, folder);
+        !model->empty() && std::filesystem::is_directory(beside, ignored))
+      *model = beside;
+  }
   ReadOptimizer(recipe, r);
   ReadGroups(recipe, r);
   ReadLoss(recipe, r);
   ReadBookkeeping(recipe, r);
   Require(r.task != Task::kDistill || !r.teacher.empty(), "[recipe] ", recipe.source(),
           ": task distill needs loss.teacher, a model");
+  Require(r.grids.blocks == 0 || (r.teacher.empty() && r.contrastive_loss == "infonce" && r.micro_batch_size == 0),
+          "[recipe] ", recipe.source(),
+          ": data.cache_grids takes the loss infonce over whole batches, without loss.teacher and micro_batch_size");
   Require(!r.caches_features || r.task != Task::kClassify, "[recipe] ", recipe.source(),
           ": data.cache_features serves the tasks contrastive and distill");
   Require(!r.caches_features || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),

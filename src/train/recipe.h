@@ -15,9 +15,9 @@
 
 namespace fovea::train {
 
-// Parameters whose name contains `match`; the first group that matches counts.
+// Parameters whose name contains one of `matches`; the first group that matches counts.
 struct GroupRule {
-  std::string match;
+  std::vector<std::string> matches;
   double rate_scale = 1.0;
   double weight_decay = -1.0;  // negative: as without a rule
   bool is_frozen = false;
@@ -29,11 +29,28 @@ struct LoraOptions {
   std::vector<std::string> targets;  // parts of names; empty: every matrix and convolution
 };
 
+// data.cache_grids: what the first blocks of the picture tower give is computed once.
+struct GridRecipe {
+  int64_t blocks = 0;                   // 0: no cache
+  int64_t crop_low = 0, crop_high = 0;  // places: the side of a random crop, in steps of 2; 0: none
+  bool has_flips = false;
+  std::string file;  // where it is kept for another run; "": nowhere
+};
+
+// data.weak_labels: names of classes that a classifier sees in the pictures stand beside their captions.
+struct WeakLabelRecipe {
+  std::string model;               // "": none
+  double share = 0.5;              // of the captions beyond the first
+  double least_probability = 0.2;  // of the best class, for pictures that have captions
+  std::vector<std::string> prompts = {"a photo of a {}"};
+};
+
 enum class Task : uint8_t { kClassify, kContrastive, kDistill };
 
 struct Recipe {
   // ---- what
-  std::string output, model;  // folders (model: also a name)
+  std::string output, model;             // folders (model: also a name)
+  std::string vision_model, text_model;  // where the towers of a two-tower model start from, instead of its weights
   Task task = Task::kClassify;
   bool is_from_scratch = false;
   uint64_t seed = 0;
@@ -49,6 +66,9 @@ struct Recipe {
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
   bool caches_features = false;  // of frozen towers
+  GridRecipe grids;              // of a frozen beginning of the picture tower
+  WeakLabelRecipe weak_labels;
+  int64_t captions_per_picture = 1;
 
   // ---- optimisation
   OptimizerOptions optimizer;

@@ -39,7 +39,8 @@ Trainable::Trainable(models::Model& model, const Recipe& recipe, const std::vect
     if (parameter.kind() != Kind::kTrained) return;
     GroupRule rule;
     for (size_t i = 0; i < recipe.groups.size(); ++i) {
-      if (!Contains(path, recipe.groups[i].match)) continue;
+      const auto is_in_path = [&](const std::string& match) { return Contains(path, match); };
+      if (std::ranges::none_of(recipe.groups[i].matches, is_in_path)) continue;
       ++rule_matches[i];
       rule = recipe.groups[i];
       break;
@@ -81,8 +82,8 @@ Trainable::Trainable(models::Model& model, const Recipe& recipe, const std::vect
                       .weight_decay = decay});
   });
   for (size_t i = 0; i < recipe.groups.size(); ++i) {
-    Require(rule_matches[i] > 0, "[recipe] no parameter of this model has \"", recipe.groups[i].match,
-            "\" in its name (or an earlier group takes them all); hint: `fovea info` names the architecture");
+    Require(rule_matches[i] > 0, "[recipe] no parameter of this model has ", base::Join(recipe.groups[i].matches),
+            " in its name (or an earlier group takes them all); hint: `fovea info` names the architecture");
   }
   for (size_t i = 0; i < recipe.lora.targets.size(); ++i) {
     Require(target_matches[i] > 0, "[recipe] no matrix or convolution that is not frozen has lora.targets \"",

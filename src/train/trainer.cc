@@ -11,13 +11,16 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/parallel.h"
 #include "fovea/train.h"
+#include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
 #include "train/checkpoint.h"
+#include "train/data/grid_cache.h"
 #include "train/objective.h"
 #include "train/report.h"
 
@@ -58,11 +61,8 @@ class Run {
   TrainReport Execute() {
     Prepare();
     const auto start = Clock::now();
-    LoaderOptions loader_options = TrainingLoader();
-    loader_options.needs_pixels = objective_->NeedsPixels();
-    loader_options.process = processes_.rank();
-    loader_options.processes = processes_.size();
-    Loader loader(std::move(loader_options), state_.position);
+    const std::unique_ptr<BatchSource> source = TrainingBatches();
+    BatchSource& loader = *source;
     const int64_t first_step = state_.step;
     double paused = 0;  // in validation, which is no training
     while (state_.step < total_steps_ && !report_.interrupted) {
@@ -124,7 +124,7 @@ class Run {
     train_filter_ = {.paths = recipe_.train_paths,
                      .label_field = recipe_.label_field,
                      .needs_label = recipe_.task == Task::kClassify,
-                     .needs_caption = recipe_.task == Task::kContrastive,
+                     .needs_caption = recipe_.task == Task::kContrastive && recipe_.weak_labels.model.empty(),
                      .validation_share = recipe_.validation_share};
     std::vector<std::string> classes;
     if (train_filter_.needs_label) {
@@ -143,7 +143,9 @@ class Run {
                                  .on_note = [this](const std::string& text) { Note(text); }},
                                 *trainable_);
     }
-    const int64_t samples = CountSamples(train_filter_);
+    if (recipe_.grids.blocks > 0) BuildGrids();
+    const int64_t samples =
+        grids_ != nullptr ? static_cast<int64_t>(grids_->samples().size()) : CountSamples(train_filter_);
     Require(samples > 0, "[train] no sample in ", base::Join(recipe_.train_paths), " can be used for this task");
     const double steps_an_epoch = static_cast<double>(samples) / static_cast<double>(recipe_.batch_size);
     total_steps_ = recipe_.steps > 0
@@ -156,8 +158,13 @@ class Run {
     report_.folder = recipe_.output;
     report_.metric = has_validation_ ? objective_->metric() : "";
     if (recipe_.ema_decay > 0) {
+      // What is frozen needs no average; statistics move unless they are frozen, too.
+      std::set<std::string> moving;
+      for (const Slot& slot : trainable_->slots()) moving.insert(slot.name);
+      const bool has_all = recipe_.lora.rank > 0 || !recipe_.has_frozen_statistics;
       for (const auto& [name, value] : Values(*network_.model)) {
-        if (value.dtype() == DType::kF32) state_.averages.emplace(name, value.Clone());
+        if (value.dtype() == DType::kF32 && (has_all || moving.contains(name)))
+          state_.averages.emplace(name, value.Clone());
       }
     }
     if (processes_.size() > 1) Note(base::StrCat(processes_.size(), " processes share every batch"));
@@ -238,6 +245,62 @@ class Run {
             .threads = threads,
             .ahead = 2 * recipe_.batch_size,
             .on_failure = [this](const std::string& key, const std::string& reason) { Note(key + ": " + reason); }};
+  }
+
+  // Whatever stands in front of the grids must stay as it is.
+  void CheckFrozen(const models::Model& model) const {
+    Tape tape({.is_training = false});
+    trainable_->Bind(tape);
+    const int64_t side = 64;
+    const Tensor grid = model.EncodeTrunk(Tensor::Zeros({1, side, side, 3}), recipe_.grids.blocks);
+    Require(!tape.IsTracked(grid) && recipe_.has_frozen_statistics, "[train] data.cache_grids keeps what the first ",
+            recipe_.grids.blocks,
+            " blocks of the picture tower give, so these must be frozen; hint: a group with \"frozen\": true whose "
+            "\"match\" lists them, and \"frozen_statistics\": true");
+  }
+
+  void BuildGrids() {
+    const models::Model& model = *network_.model;
+    if (processes_.size() > 1)
+      Fail(ErrorCode::kUnimplemented, "[train] data.cache_grids is not shared among processes; hint: run one");
+    Require(recipe_.grids.blocks <= model.TrunkBlocks(), "[train] expected data.cache_grids.blocks of at most ",
+            model.TrunkBlocks(), ", which is what the picture tower of ", recipe_.model, " has, got ",
+            recipe_.grids.blocks);
+    CheckFrozen(model);
+    GridCache::Options options{.filter = train_filter_,
+                               .preprocess = network_.preprocess,
+                               .grids = recipe_.grids,
+                               .weak_labels = recipe_.weak_labels,
+                               .model = &model,
+                               .teacher = nullptr,
+                               .class_names = {},
+                               .on_note = [this](const std::string& note) { Note(note); }};
+    std::shared_ptr<const runtime::LoadedModel> teacher;
+    if (!recipe_.weak_labels.model.empty()) {
+      teacher =
+          runtime::LoadedModel::Load(runtime::ResolveModelFolder(recipe_.weak_labels.model), recipe_.weak_labels.model);
+      Require(teacher->network().TrunkBlocks() >= recipe_.grids.blocks && !teacher->class_names().empty(),
+              "[train] expected weak_labels.model to be a classifier with the picture tower of the trained model");
+      options.teacher = &teacher->network();
+      options.class_names = teacher->class_names();
+    }
+    grids_ = std::make_unique<GridCache>(options);
+  }
+
+  std::unique_ptr<BatchSource> TrainingBatches() const {
+    if (grids_ == nullptr) {
+      LoaderOptions options = TrainingLoader();
+      options.needs_pixels = objective_->NeedsPixels();
+      options.process = processes_.rank();
+      options.processes = processes_.size();
+      return std::make_unique<Loader>(std::move(options), state_.position);
+    }
+    return std::make_unique<GridBatches>(*grids_,
+                                         GridBatches::Options{.grids = recipe_.grids,
+                                                              .weak_labels = recipe_.weak_labels,
+                                                              .captions_per_picture = recipe_.captions_per_picture,
+                                                              .seed = recipe_.seed},
+                                         state_.position);
   }
 
   void Step(const Batch& batch) {
@@ -324,6 +387,7 @@ class Run {
     WithAverages([&] {
       LoaderOptions options = TrainingLoader();
       options.augment.is_on = false;
+      options.filter.needs_caption = recipe_.task == Task::kContrastive;
       options.shuffle_buffer = 0;
       options.is_endless = false;
       options.takes_all_captions = options.filter.needs_caption;
@@ -401,6 +465,7 @@ class Run {
   Network network_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<Trainable> trainable_;
+  std::unique_ptr<GridCache> grids_;
   RunState state_;
   TrainReport report_;
   std::string metrics_;  // the content of metrics.jsonl

@@ -17,24 +17,10 @@
 #include "media/preprocess.h"
 #include "tensor/tensor.h"
 #include "train/data/augment.h"
+#include "train/data/batches.h"
 #include "train/data/samples.h"
 
 namespace fovea::train {
-
-struct Batch {
-  Tensor pixels;                      // [B,Y,X,3], as the model wants them; undefined when the loader reads none
-  Tensor labels;                      // i64 [B]; -1 without labels
-  std::vector<std::string> keys;      // [B]
-  std::vector<std::string> captions;  // [B], one of each picture's captions; empty without captions
-  std::vector<std::vector<std::string>> all_captions;  // [B]; filled when asked for
-  std::vector<SamplePlace> places;                     // [B]
-};
-
-// Where in the data a run is: epoch, and samples of it that were taken.
-struct DataPosition {
-  int64_t epoch = 0;
-  int64_t taken = 0;
-};
 
 struct LoaderOptions {
   SampleFilter filter;
@@ -53,21 +39,21 @@ struct LoaderOptions {
   std::function<void(const std::string& key, const std::string& reason)> on_failure = {};
 };
 
-class Loader {
+class Loader final : public BatchSource {
  public:
   Loader(LoaderOptions options, const DataPosition& start);
-  ~Loader();
+  ~Loader() override;
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
   // The next `size` pictures, fewer at the end; false when there are none left. Throws what opening a shard throws, and
   // kInvalidArgument when no picture of a whole epoch can be read.
-  bool Next(int64_t size, Batch& batch);
+  bool Next(int64_t size, Batch& batch) override;
   // After the last batch.
-  const DataPosition& position() const { return position_; }
+  const DataPosition& position() const override { return position_; }
   // The picture at a place of this data, as it is stored.
   Image Original(const SamplePlace& place) const;
-  double seconds_waited() const { return seconds_waited_; }
+  double seconds_waited() const override { return seconds_waited_; }
 
  private:
   struct Impl;
