@@ -51,6 +51,7 @@ class Pairs final : public Objective {
                                          .part = recipe_.micro_batch_size,
                                          .is_training = !recipe_.has_frozen_statistics,
                                          .recomputes = recipe_.recomputes,
+                                         .computes_bf16 = recipe_.computes_bf16,
                                          .seed = OwnSeed(seed, processes_),
                                          .processes = &processes_});
     return loss / static_cast<double>(processes_.size());  // every process knows the whole loss

@@ -33,6 +33,7 @@ double AccumulateParts(const Recipe& recipe, const Processes& processes, int64_t
     Tape tape({.is_training = !recipe.has_frozen_statistics,
                .seed = MixSeeds(OwnSeed(seed, processes), static_cast<uint64_t>(begin)),
                .recomputes = recipe.recomputes,
+               .computes_bf16 = recipe.computes_bf16,
                .sum_across = processes.sum_across()});
     trainable.Bind(tape);
     const Tensor weighted = loss(begin, end) * (static_cast<float>(end - begin) / all_rows);

@@ -13,8 +13,6 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const Words kUnsupported = {"precision"};
-
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -34,10 +32,6 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 void CheckKeys(const base::Config& object, const std::string& where, const Words& known) {
   for (const std::string& key : object.Keys()) {
     if (std::ranges::find(known, key) != known.end()) continue;
-    if (std::ranges::find(kUnsupported, key) != kUnsupported.end()) {
-      Fail(ErrorCode::kUnimplemented, "[recipe] ", object.source(), ": \"", where, key,
-           "\" is not supported yet; hint: leave it out; micro_batch_size bounds the memory of a step");
-    }
     const std::string nearest = NearestWord(key, known);
     Fail(ErrorCode::kInvalidArgument, "[recipe] ", object.source(), ": unknown key \"", where, base::PrintableUtf8(key),
          "\"",
@@ -222,6 +216,7 @@ void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
   recipe.Read("layer_decay", r.layer_decay, 0.01, 1);
   recipe.Read("frozen_statistics", r.has_frozen_statistics);
   recipe.Read("gradient_checkpointing", r.recomputes);
+  r.computes_bf16 = OneOf(recipe, "precision", "f32", {"f32", "bf16"}) == "bf16";
   recipe.Read("log_every", r.log_every, 1, 1e9);
   recipe.Read("validate_every", r.validate_every, 0, 1e9);
   recipe.Read("checkpoint_every", r.checkpoint_every, 1, 1e9);
@@ -269,6 +264,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
              "ema_decay",
              "frozen_statistics",
              "gradient_checkpointing",
+             "precision",
              "log_every",
              "validate_every",
              "checkpoint_every",

@@ -57,6 +57,7 @@ struct Recipe {
   double layer_decay = 1.0;  // of the learning rate, from each block to the one before it
   bool has_frozen_statistics = false;
   bool recomputes = false;  // gradient checkpointing
+  bool computes_bf16 = false;
   LoraOptions lora;
   int64_t batch_size = 32, micro_batch_size = 0;  // 0: the whole batch at once
   double epochs = 0;

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "fovea/train.h"
+#include "kernels/matmul/matmul.h"
 #include "runtime/model_folder.h"
 #include "train/checkpoint.h"
 #include "train/objective.h"
@@ -119,6 +120,11 @@ class Run {
   void Prepare() {
     Require(recipe_.batch_size % processes_.size() == 0, "[train] expected a batch_size that ", processes_.size(),
             " processes can share evenly, got ", recipe_.batch_size);
+    if (recipe_.computes_bf16 && !kernels::MultipliesBf16()) {
+      Fail(ErrorCode::kUnimplemented,
+           "[train] precision bf16: this CPU does not multiply bf16 itself (AVX512-BF16 or AMX), so it would only be "
+           "slower; hint: precision f32");
+    }
     CheckOutput();
     processes_.Barrier();
     train_filter_ = {.paths = recipe_.train_paths,
