@@ -61,7 +61,7 @@ class Classification final : public Objective {
 
   std::string metric() const override { return "top1"; }
 
-  void CacheFeatures(const FeatureCache::Options& /*options*/, Trainable& /*trainable*/) override {
+  void CacheFeatures(const TowerCache::Options& /*options*/, Trainable& /*trainable*/) override {
     Fail(ErrorCode::kUnimplemented, "[train] data.cache_features serves the tasks contrastive and distill");
   }
 

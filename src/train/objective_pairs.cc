@@ -107,7 +107,7 @@ class Pairs final : public Objective {
     return !cache_ || !cache_->Has(kPictures) || (teacher_ && !cache_->Has(kTeacherPictures));
   }
 
-  void CacheFeatures(const FeatureCache::Options& options, Trainable& trainable) override {
+  void CacheFeatures(const TowerCache::Options& options, Trainable& trainable) override {
     LoaderOptions one = options.loader;
     one.shuffle_buffer = 0;
     one.threads = 1;
@@ -175,7 +175,7 @@ class Pairs final : public Objective {
   const Processes& processes_;
   runtime::TextEncoder texts_;
   std::optional<Teacher> teacher_;
-  std::optional<FeatureCache> cache_;
+  std::optional<TowerCache> cache_;
   std::string examples_;
 };
 

@@ -92,7 +92,7 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("image_size", r.image_size, 0, 4096);
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);
-  data.Read("cache_features", r.caches_features);
+  data.Read("cache_features", r.caches_towers);
   if (data.Has("augment") && data.json()["augment"].is_boolean()) {
     r.augment.is_on = data.Get<bool>("augment", true);
     return;
@@ -290,9 +290,9 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   ReadBookkeeping(recipe, r);
   Require(r.task != Task::kDistill || !r.teacher.empty(), "[recipe] ", recipe.source(),
           ": task distill needs loss.teacher, a model");
-  Require(!r.caches_features || r.task != Task::kClassify, "[recipe] ", recipe.source(),
+  Require(!r.caches_towers || r.task != Task::kClassify, "[recipe] ", recipe.source(),
           ": data.cache_features serves the tasks contrastive and distill");
-  Require(!r.caches_features || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
+  Require(!r.caches_towers || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
           ": data.cache_features needs frozen_statistics: true, so that a frozen tower always gives the same features");
   return r;
 }

@@ -48,7 +48,7 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
-  bool caches_features = false;  // of frozen towers
+  bool caches_towers = false;  // of frozen towers
 
   // ---- optimisation
   OptimizerOptions optimizer;

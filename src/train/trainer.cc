@@ -141,7 +141,7 @@ class Run {
     objective_ = MakeObjective(recipe_, network_, processes_);
     trainable_ = std::make_unique<Trainable>(*network_.model, recipe_, network_.head);
     trainable_->Refresh();
-    if (recipe_.caches_features) {
+    if (recipe_.caches_towers) {
       objective_->CacheFeatures({.folder = recipe_.output + "/features",
                                  .loader = TrainingLoader(),
                                  .is_writer = processes_.is_first(),
