@@ -29,7 +29,7 @@ struct LoraOptions {
   std::vector<std::string> targets;  // parts of names; empty: every matrix and convolution
 };
 
-enum class Task : uint8_t { kClassify, kContrastive, kDistill };
+enum class Task : uint8_t { kClassify, kContrastive, kDistill, kCaption, kLanguage };
 
 struct Recipe {
   // ---- what
@@ -48,6 +48,8 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
+  std::string prompt, prompt_field, target_field;  // caption, language: see SampleFilter
+  int64_t max_tokens = 0;                          // of prompt and target; 0: what the model takes
   bool caches_towers = false;  // of frozen towers
 
   // ---- optimisation
