@@ -66,7 +66,8 @@ LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Toke
       ++inputs.learnt;
     }
   }
-  Require(inputs.learnt > 0, "[language] no token of the batch is left to learn; hint: data.max_tokens cuts prompts, too");
+  Require(inputs.learnt > 0,
+          "[language] no token of the batch is left to learn; hint: data.max_tokens cuts prompts, too");
   return inputs;
 }
 
@@ -93,7 +94,7 @@ Tensor LanguageLoss(const models::Model& model, const LanguageInputs& inputs, co
   // What stands before a token speaks of it; before the first one stands the last place of a picture, or nothing.
   const int64_t before = is_prefix ? pictures.dim(1) - 1 : 0, skipped = is_prefix ? 0 : 1;
   Require(T > skipped, "[language] expected at least two tokens, got ", T);
-  const Tensor told = Slice(logits, 1, before, before + T - skipped);                               // [B,T',V]
+  const Tensor told = Slice(logits, 1, before, before + T - skipped);                                // [B,T',V]
   const Tensor labels = inputs.labels.Sliced(1, skipped, T).Contiguous().View({B * (T - skipped)});  // [B T']
   return CrossEntropy(Reshape(told, {B * (T - skipped), logits.dim(2)}), labels,
                       {.label_smoothing = label_smoothing, .ignore_index = kIgnored});

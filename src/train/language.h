@@ -14,9 +14,9 @@ namespace fovea::train {
 
 // Texts as a decoder is trained on them: start token, prompt, target, end token, padded to one length.
 struct LanguageInputs {
-  Tensor ids;     // i64 [B,T]
-  Tensor mask;    // bool [B,T]
-  Tensor labels;  // i64 [B,T]: the id where the token is to be learnt, kIgnored elsewhere
+  Tensor ids;          // i64 [B,T]
+  Tensor mask;         // bool [B,T]
+  Tensor labels;       // i64 [B,T]: the id where the token is to be learnt, kIgnored elsewhere
   int64_t learnt = 0;  // how many that are
 };
 inline constexpr int64_t kIgnored = -100;

@@ -29,7 +29,9 @@ int64_t Draw(std::span<const float> scores, std::span<const bool> is_candidate, 
   for (size_t i = 0; i < scores.size(); ++i) {
     if (is_candidate[i] && place < sums[i]) return static_cast<int64_t>(i);
   }
-  return static_cast<int64_t>(std::find(is_candidate.rbegin(), is_candidate.rend(), true).base() - is_candidate.begin()) - 1;
+  return static_cast<int64_t>(std::find(is_candidate.rbegin(), is_candidate.rend(), true).base() -
+                              is_candidate.begin()) -
+         1;
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ HardNegatives SampleHardNegatives(const Tensor& similarities, uint64_t seed, std
 
 // Cross-entropy of 3N decisions: each true pair, each picture with its wrong text, each text with its wrong picture.
 // `score(images, texts)` -> logits [n,2] of pairs of rows, class 1 "belong together".
-Tensor MatchingLoss(const HardNegatives& negatives,
-                    const std::function<Tensor(std::span<const int64_t> images, std::span<const int64_t> texts)>& score);
+Tensor MatchingLoss(
+    const HardNegatives& negatives,
+    const std::function<Tensor(std::span<const int64_t> images, std::span<const int64_t> texts)>& score);
 
 }  // namespace fovea::train

@@ -86,6 +86,14 @@ std::unique_ptr<Objective> MakeObjective(const Recipe& recipe, const Network& ne
     }
     return MakePairs(recipe, network, processes);
   }
+  if (recipe.task == Task::kLanguage || recipe.task == Task::kCaption) {
+    if (!network.model->CanDecode())
+      Fail(ErrorCode::kUnimplemented, "[train] tasks language and caption need a decoder; ", recipe.model, " is none");
+    if (recipe.task == Task::kCaption && !network.model->CanEmbedImages())
+      Fail(ErrorCode::kUnimplemented, "[train] task caption needs a decoder that sees pictures; ", recipe.model,
+           " sees none; hint: task language trains on texts alone");
+    return MakeLanguage(recipe, network, processes);
+  }
   if (!network.model->CanEncodeImages())
     Fail(ErrorCode::kUnimplemented, "[train] the model ", recipe.model, " does not encode pictures");
   if (recipe.task == Task::kDistill) return MakeDistillation(recipe, network, processes);

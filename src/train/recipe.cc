@@ -72,9 +72,10 @@ void Override(nlohmann::json& recipe, const std::string& assignment) {
 
 void ReadData(const base::Config& recipe, const std::filesystem::path& folder, Recipe& r) {
   const base::Config data = recipe.Object("data");
-  CheckKeys(data, "data.",
-            {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
-             "shuffle_buffer", "threads", "augment", "cache_features"});
+  CheckKeys(
+      data, "data.",
+      {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size", "shuffle_buffer",
+       "threads", "augment", "cache_features", "prompt", "prompt_field", "target_field", "max_tokens"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -93,6 +94,15 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);
   data.Read("cache_features", r.caches_towers);
+  data.Read("prompt", r.prompt);
+  data.Read("prompt_field", r.prompt_field);
+  data.Read("target_field", r.target_field);
+  data.Read("max_tokens", r.max_tokens, 0, 1 << 20);
+  const bool is_language = r.task == Task::kCaption || r.task == Task::kLanguage;
+  Require(is_language || (r.prompt.empty() && r.prompt_field.empty() && r.target_field.empty() && r.max_tokens == 0),
+          "[recipe] ", data.source(),
+          ": data.prompt, prompt_field, target_field and max_tokens are for the tasks caption "
+          "and language");
   if (data.Has("augment") && data.json()["augment"].is_boolean()) {
     r.augment.is_on = data.Get<bool>("augment", true);
     return;
@@ -191,9 +201,9 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
 void ReadLoss(const base::Config& recipe, Recipe& r) {
   const base::Config l = Part(recipe, "loss");
   CheckKeys(l, "loss.",
-            r.task == Task::kClassify ? Words{"label_smoothing"}
-            : r.task == Task::kDistill
-                ? Words{"teacher", "temperature"}
+            r.task == Task::kDistill ? Words{"teacher", "temperature"}
+            : r.task != Task::kContrastive
+                ? Words{"label_smoothing"}
                 : Words{"type", "label_smoothing", "margin", "teacher", "temperature", "distillation"});
   r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
   l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
@@ -277,8 +287,13 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   std::error_code ignored;
   if (const std::string beside = Resolved(r.model, folder); std::filesystem::is_directory(beside, ignored))
     r.model = beside;
-  const std::string task = OneOf(recipe, "task", "classify", {"classify", "contrastive", "distill"});
-  r.task = task == "classify" ? Task::kClassify : task == "contrastive" ? Task::kContrastive : Task::kDistill;
+  const std::string task =
+      OneOf(recipe, "task", "classify", {"classify", "contrastive", "distill", "caption", "language"});
+  r.task = task == "classify"      ? Task::kClassify
+           : task == "contrastive" ? Task::kContrastive
+           : task == "distill"     ? Task::kDistill
+           : task == "caption"     ? Task::kCaption
+                                   : Task::kLanguage;
   recipe.Read("from_scratch", r.is_from_scratch);
   int64_t seed = 0;
   recipe.Read("seed", seed, 0, 9e15);
@@ -290,7 +305,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   ReadBookkeeping(recipe, r);
   Require(r.task != Task::kDistill || !r.teacher.empty(), "[recipe] ", recipe.source(),
           ": task distill needs loss.teacher, a model");
-  Require(!r.caches_towers || r.task != Task::kClassify, "[recipe] ", recipe.source(),
+  Require(!r.caches_towers || r.task == Task::kContrastive || r.task == Task::kDistill, "[recipe] ", recipe.source(),
           ": data.cache_features serves the tasks contrastive and distill");
   Require(!r.caches_towers || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
           ": data.cache_features needs frozen_statistics: true, so that a frozen tower always gives the same features");

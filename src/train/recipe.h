@@ -50,7 +50,7 @@ struct Recipe {
   AugmentOptions augment;
   std::string prompt, prompt_field, target_field;  // caption, language: see SampleFilter
   int64_t max_tokens = 0;                          // of prompt and target; 0: what the model takes
-  bool caches_towers = false;  // of frozen towers
+  bool caches_towers = false;                      // of frozen towers
 
   // ---- optimisation
   OptimizerOptions optimizer;

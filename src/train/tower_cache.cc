@@ -132,7 +132,7 @@ void TowerCache::IndexCaptions() {
     SampleRef ref{.set = OpenSamples(options_.loader.filter.paths[path]), .path = static_cast<int64_t>(path)};
     for (ref.index = 0; ref.index < ref.set->size(); ++ref.index) {
       if (!Accepts(options_.loader.filter, ref)) continue;
-      const std::vector<std::string> captions = ref.set->Captions(ref.index);
+      const std::vector<std::string> captions = CaptionsOf(options_.loader.filter, *ref.set, ref.index);
       for (size_t i = 0; i < captions.size(); ++i) {
         const auto row = static_cast<int64_t>(caption_rows_.size());
         if (!caption_rows_.emplace(CaptionKey(captions[i]), row).second) continue;

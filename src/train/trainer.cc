@@ -130,7 +130,10 @@ class Run {
     train_filter_ = {.paths = recipe_.train_paths,
                      .label_field = recipe_.label_field,
                      .needs_label = recipe_.task == Task::kClassify,
-                     .needs_caption = recipe_.task == Task::kContrastive,
+                     .needs_caption = recipe_.task != Task::kClassify && recipe_.task != Task::kDistill,
+                     .target_field = recipe_.target_field,
+                     .prompt = recipe_.prompt,
+                     .prompt_field = recipe_.prompt_field,
                      .validation_share = recipe_.validation_share};
     std::vector<std::string> classes;
     if (train_filter_.needs_label) {
@@ -333,6 +336,7 @@ class Run {
       options.shuffle_buffer = 0;
       options.is_endless = false;
       options.takes_all_captions = options.filter.needs_caption;
+      options.needs_pixels = recipe_.task != Task::kLanguage;
       if (recipe_.validation_paths.empty()) {
         options.filter.takes_validation = true;
       } else {
