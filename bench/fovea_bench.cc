@@ -3,6 +3,7 @@
 //   fovea_bench model --model DIR --batch N [--seconds S]    the network alone, on pixels that are already there
 //   fovea_bench index --data SHARD.tar [--model DIR]         from JPEG bytes to L2-normalised embeddings, without a
 //   database fovea_bench resize [--seconds S]                         resizing on one thread, as Pillow does
+//   fovea_bench train --model DIR --inputs FILE [--bf16]     steps of training (bench/train.py compares them)
 //
 // Calls are timed one by one after a third of the time as warm-up; the rate comes from the median, so a neighbour's
 // burst on the machine does not count. It compares nothing itself and has no opinion on what is fast.
@@ -24,6 +25,7 @@
 #include "fovea/model.h"
 #include "media/resize.h"
 #include "runtime/loaded_model.h"
+#include "train_bench.h"
 
 namespace fovea {
 namespace {
@@ -139,6 +141,14 @@ int Run(int argc, char** argv) {
   index->add_option("--model", model, "name or folder");
   index->add_option("--data", shard, "WebDataset shard")->required();
   index->add_option("--batch", batch, "pictures a forward; default 8")->check(CLI::Range(1, 1024));
+  TrainBenchOptions train;
+  auto* training = app.add_subcommand("train", "steps of training");
+  training->add_option("--model", train.model, "folder")->required();
+  training->add_option("--inputs", train.inputs, "safetensors file with pixels and labels or ids")->required();
+  training->add_option("--steps", train.steps, "timed steps")->check(CLI::Range(1, 1000));
+  training->add_option("--part", train.part, "micro batch");
+  training->add_flag("--bf16", train.computes_bf16, "products in bf16");
+  training->add_flag("--checkpointing", train.recomputes, "gradient checkpointing");
   auto* resize = app.add_subcommand("resize", "resizing on one thread");
   resize->add_option("--seconds", seconds, "of measuring, all sizes and filters together")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
@@ -147,6 +157,8 @@ int Run(int argc, char** argv) {
     result = BenchModel(model, batch, seconds);
   } else if (index->parsed()) {
     result = BenchIndex(shard, model, batch > 0 ? batch : 8);
+  } else if (training->parsed()) {
+    result = TrainBench(train);
   } else {
     result = BenchResize(seconds / 12);
   }

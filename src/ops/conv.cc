@@ -22,6 +22,28 @@ Shape CheckedOutputShape(const Tensor& x, const Shape& weight, const Conv2dGeome
   return {x.shape()[0], height, width, weight[0]};
 }
 
+// The convolution and its gradients with operands rounded to bf16; `y`: room for the result, f32 like all that comes
+// out.
+Tensor Conv2dBf16(const Tensor& x_in, const Tensor& weight_in, const Tensor& bias, const Conv2dGeometry& geometry,
+                  Tensor y) {
+  const Tensor x = x_in.Contiguous().To(DType::kBF16), weight = weight_in.Contiguous().To(DType::kBF16);
+  kernels::Conv2d(x, weight, bias, geometry, y);
+  return Record({&x_in, &weight_in, &bias}, y, [x, weight, bias, geometry](const Tensor& wide_dy, const Needs& needs) {
+    const Tensor dy = wide_dy.To(DType::kBF16);
+    InputGradients gradients(3);
+    if (needs[0]) {
+      gradients[0] = Tensor::Empty(x.shape());
+      kernels::Conv2dBackwardData(dy, weight, geometry, gradients[0]);
+    }
+    if (needs[1] || needs[2]) {
+      gradients[1] = Tensor::Empty(weight.shape());
+      if (needs[2]) gradients[2] = Tensor::Empty(bias.shape());
+      kernels::Conv2dBackwardWeights(x, dy, geometry, gradients[1], gradients[2]);
+    }
+    return gradients;
+  });
+}
+
 }  // namespace
 
 Tensor Conv2d(const Tensor& x_in, const Tensor& weight_in, const Tensor& bias, const Conv2dGeometry& geometry) {
@@ -31,6 +53,8 @@ Tensor Conv2d(const Tensor& x_in, const Tensor& weight_in, const Tensor& bias, c
           "[conv2d] expected one element type, got pixels ", x.dtype(), ", weight ", weight.dtype());
   Require(!bias.defined() || bias.shape() == Shape{weight.shape()[0]}, "[conv2d] expected bias [", weight.shape()[0],
           "], got ", bias.shape());
+  if (Tape::ComputesBf16() && x.dtype() == DType::kF32 && y.numel() > 0)
+    return Conv2dBf16(x_in, weight_in, bias, geometry, y);
   if (y.numel() > 0) kernels::Conv2d(x, weight, bias, geometry, y);
   return Record({&x_in, &weight_in, &bias}, y, [x, weight, bias, geometry](const Tensor& dy, const Needs& needs) {
     InputGradients gradients(3);

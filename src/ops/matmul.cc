@@ -79,6 +79,48 @@ InputGradients LinearVjp(const Tensor& x, const Tensor& weight, const Tensor& bi
   return gradients;
 }
 
+// The same with x and the weight already in bf16: dz is rounded once and met by both.
+InputGradients LinearBf16Vjp(const Tensor& x, const Tensor& weight, const Shape& x_shape, const Tensor& dz,
+                             const Needs& needs) {
+  const int64_t M = x.dim(0), I = weight.dim(1), O = weight.dim(0);
+  const Tensor dz_rows = dz.View({M, O}), narrow = dz_rows.To(DType::kBF16);  // dz [M,O]
+  InputGradients gradients(3);
+  if (needs[0]) {
+    Tensor dx = Tensor::Empty({M, I});
+    kernels::MatMulBf16(narrow, weight, Tensor(), dx);
+    gradients[0] = dx.View(x_shape);
+  }
+  if (needs[1]) {
+    gradients[1] = Tensor::Empty({O, I});
+    kernels::MatMulBf16(SwapLastTwo(narrow), x, Tensor(), gradients[1]);
+  }
+  if (needs[2]) gradients[2] = SumTo(dz_rows, {O});  // dbias [O]
+  return gradients;
+}
+
+// Linear with operands rounded to bf16; x f32.
+Tensor LinearBf16(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act) {
+  const Tensor rows = x.Contiguous().View({x.numel() / weight.dim(1), weight.dim(1)}).To(DType::kBF16);  // [M,I]
+  const Tensor narrow = weight.Contiguous().To(DType::kBF16);                                            // [O,I]
+  const Shape shape = x.shape().With(x.rank() - 1, weight.dim(0));
+  Tensor z = Tensor::Empty({rows.dim(0), weight.dim(0)});
+  kernels::MatMulBf16(rows, SwapLastTwo(narrow), bias.defined() ? bias.To(DType::kF32) : bias, z);
+  z = z.View(shape);
+  if (act == Act::kIdentity) {
+    return Record({&x, &weight, &bias}, z, [rows, narrow, shape = x.shape()](const Tensor& dy, const Needs& needs) {
+      return LinearBf16Vjp(rows, narrow, shape, dy, needs);
+    });
+  }
+  Tensor y = Tensor::Empty(shape);
+  kernels::Activate(act, z, y);
+  return Record({&x, &weight, &bias}, y,
+                [rows, narrow, shape = x.shape(), act, z](const Tensor& dy, const Needs& needs) {
+                  Tensor dz = Tensor::Empty(z.shape());
+                  kernels::ActivateBackward(act, z, dy, dz);
+                  return LinearBf16Vjp(rows, narrow, shape, dz, needs);
+                });
+}
+
 bool IsRecording(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const Tape* tape = Tape::Active();
   const Tensor* const inputs[] = {&x, &weight, &bias};
@@ -96,6 +138,8 @@ Tensor LinearWith(const Tensor& x, const Tensor& weight, const Tensor& bias, Act
     Require(bias.shape() == Shape{weight.dim(0)}, "[linear] expected a bias of shape [", weight.dim(0), "], got ",
             bias.shape());
   }
+  if (Tape::ComputesBf16() && x.dtype() == DType::kF32 && x.numel() > 0 && weight.numel() > 0)
+    return LinearBf16(x, weight, bias, act);
   const Tensor dense = x.Contiguous();
   const Tensor rows = dense.View({x.numel() / weight.dim(1), weight.dim(1)});
   const Shape shape = x.shape().With(x.rank() - 1, weight.dim(0));

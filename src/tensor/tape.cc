@@ -46,6 +46,8 @@ bool Tape::IsTraining() { return active_tape != nullptr && active_tape->options_
 
 bool Tape::IsRecomputing() { return active_tape != nullptr && active_tape->is_recomputing_; }
 
+bool Tape::ComputesBf16() { return active_tape != nullptr && active_tape->options_.computes_bf16; }
+
 const std::function<void(std::span<double>)>* Tape::SumAcross() {
   return active_tape == nullptr ? nullptr : active_tape->options_.sum_across;
 }

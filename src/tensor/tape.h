@@ -61,6 +61,9 @@ class Tape {
     uint64_t seed = 0;
     // Recomputed() keeps nothing of its function and runs it again in the backward pass: less memory, a second forward.
     bool recomputes = false;
+    // Linear layers and convolutions of f32 tensors multiply in bf16, forward and backward; sums and results are f32,
+    // as is everything else. A clear gain only where the CPU multiplies bf16 itself.
+    bool computes_bf16 = false;
     // Adds up the given numbers over all processes of a run, in place; nullptr when there is one process. Batch norms
     // use it while training, so every process must run the same operators in the same order.
     const std::function<void(std::span<double>)>* sum_across = nullptr;
@@ -102,6 +105,7 @@ class Tape {
   // True while a block runs for the second time: what a first pass leaves behind besides its result (moved statistics)
   // must be left alone.
   static bool IsRecomputing();
+  static bool ComputesBf16();  // Options::computes_bf16 of the active tape
   // Options::sum_across of the active tape, nullptr without one.
   static const std::function<void(std::span<double>)>* SumAcross();
 

@@ -33,6 +33,7 @@ struct Step {
     return {.is_training = options.is_training,
             .seed = MixSeeds(options.seed, static_cast<uint64_t>(begin)),
             .recomputes = options.recomputes,
+            .computes_bf16 = options.computes_bf16,
             .sum_across = options.processes == nullptr ? nullptr : options.processes->sum_across()};
   }
   Features Encode(int64_t begin, int64_t end) const {

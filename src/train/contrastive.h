@@ -28,7 +28,8 @@ struct ContrastiveOptions {
   float temperature = 1.0f;      // of both affinities there
   int64_t part = 0;              // pairs the towers see at once; 0: all, in one plain pass
   bool is_training = true;
-  bool recomputes = false;  // gradient checkpointing
+  bool recomputes = false;     // gradient checkpointing
+  bool computes_bf16 = false;  // in the towers; scores and loss are f32
   uint64_t seed = 0;
   const Processes* processes = nullptr;  // those that share the batch; nullptr: this one has it all
 };

@@ -56,7 +56,7 @@ struct Fixture {
   Tensor pixels;
   models::TextInputs texts;
 
-  Fixture(int64_t pairs, double dropout, const Recipe& recipe = {}) {
+  Fixture(int64_t pairs, double dropout, const Recipe& recipe = {}, int64_t side = 4) {
     TwoTowers towers;
     towers.dropout = dropout;
     model = models::MakeModel(std::move(towers));
@@ -72,7 +72,7 @@ struct Fixture {
     });
     trainable = std::make_unique<Trainable>(*model, recipe, std::vector<std::string>{});
     trainable->Refresh();
-    pixels = testing::RandomNormal({pairs, 4, 4, 3}, 50);
+    pixels = testing::RandomNormal({pairs, side, side, 3}, 50);
     texts.ids = testing::RandomIntegers({pairs, 4}, 51, 0, 11);
   }
   double Run(const ContrastiveOptions& options) {
@@ -123,6 +123,34 @@ TEST(GradientCache, FourThousandPairs) {
   Fixture plain(4096, 0), cached(4096, 0);
   EXPECT_NEAR(plain.Run({.is_training = false}), cached.Run({.part = 256, .is_training = false}), 1e-4);
   ExpectSameGradients(plain, cached, 1e-4f);
+}
+
+template <typename Body>
+int64_t PeakBytesOf(Body&& body) {
+  const int64_t before = GetAllocatorStats().in_use_bytes;
+  ResetAllocatorPeak();
+  body();
+  return GetAllocatorStats().peak_bytes - before;
+}
+
+// A batch of 4,096 pairs in parts of 256 needs the memory of the loss and of a part, not of the batch.
+TEST(GradientCache, MemoryIsThatOfAPart) {
+  const int64_t side = 32;
+  Fixture whole(4096, 0, {}, side), part(256, 0, {}, side);
+  const int64_t of_part = PeakBytesOf([&] { part.Run({.is_training = false}); });
+  const int64_t of_loss = PeakBytesOf([&] {
+    const Tensor images = testing::RandomNormal({4096, 6}, 1), texts = testing::RandomNormal({4096, 6}, 2);
+    Tape tape;
+    tape.Watch(images);
+    tape.Watch(texts);
+    tape.Backward(ContrastiveLossOf(*whole.model, {.image_features = images, .text_features = texts}, {}));
+  });
+  const int64_t cached = PeakBytesOf([&] { whole.Run({.part = 256, .is_training = false}); });
+  const int64_t plain = PeakBytesOf([&] { whole.Run({.is_training = false}); });
+  EXPECT_LT(cached, of_loss + 2 * of_part);
+  EXPECT_GT(plain, of_loss + 8 * of_part);
+  RecordProperty("cached_bytes", std::to_string(cached));
+  RecordProperty("plain_bytes", std::to_string(plain));
 }
 
 // The same masks in both passes: the gradient of the loss that is reported, by central differences.

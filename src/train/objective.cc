@@ -61,7 +61,7 @@ class Classification final : public Objective {
 
   std::string metric() const override { return "top1"; }
 
-  void CacheFeatures(const FeatureCache::Options& /*options*/, Trainable& /*trainable*/) override {
+  void CacheFeatures(const TowerCache::Options& /*options*/, Trainable& /*trainable*/) override {
     Fail(ErrorCode::kUnimplemented, "[train] data.cache_features serves the tasks contrastive and distill");
   }
 
@@ -85,6 +85,14 @@ std::unique_ptr<Objective> MakeObjective(const Recipe& recipe, const Network& ne
            recipe.model, " has none");
     }
     return MakePairs(recipe, network, processes);
+  }
+  if (recipe.task == Task::kLanguage || recipe.task == Task::kCaption) {
+    if (!network.model->CanDecode())
+      Fail(ErrorCode::kUnimplemented, "[train] tasks language and caption need a decoder; ", recipe.model, " is none");
+    if (recipe.task == Task::kCaption && !network.model->CanEmbedImages())
+      Fail(ErrorCode::kUnimplemented, "[train] task caption needs a decoder that sees pictures; ", recipe.model,
+           " sees none; hint: task language trains on texts alone");
+    return MakeLanguage(recipe, network, processes);
   }
   if (!network.model->CanEncodeImages())
     Fail(ErrorCode::kUnimplemented, "[train] the model ", recipe.model, " does not encode pictures");

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "train/data/loader.h"
-#include "train/feature_cache.h"
 #include "train/network.h"
 #include "train/processes.h"
+#include "train/tower_cache.h"
 #include "train/trainable.h"
 
 namespace fovea::train {
@@ -26,7 +26,7 @@ class Objective {
   virtual std::string metric() const = 0;
   // Computes (or opens) the features of what is frozen, which Accumulate then reads instead of the towers. Throws
   // kInvalidArgument when nothing is frozen, or when pictures would have to be augmented.
-  virtual void CacheFeatures(const FeatureCache::Options& options, Trainable& trainable) = 0;
+  virtual void CacheFeatures(const TowerCache::Options& options, Trainable& trainable) = 0;
   // False when Accumulate reads no pixels.
   virtual bool NeedsPixels() const { return true; }
   // Examples of the last validation as HTML, "" when there are none.

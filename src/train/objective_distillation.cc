@@ -42,7 +42,7 @@ class Distillation final : public Objective {
 
   std::string metric() const override { return "agreement"; }
 
-  void CacheFeatures(const FeatureCache::Options& options, Trainable& /*trainable*/) override {
+  void CacheFeatures(const TowerCache::Options& options, Trainable& /*trainable*/) override {
     Require(!recipe_.augment.is_on,
             "[train] data.cache_features keeps what the teacher makes of whole pictures; hint: data.augment: false");
     cache_.emplace(options);
@@ -71,7 +71,7 @@ class Distillation final : public Objective {
   const Network& network_;
   const Processes& processes_;
   Teacher teacher_;
-  std::optional<FeatureCache> cache_;
+  std::optional<TowerCache> cache_;
 };
 
 }  // namespace

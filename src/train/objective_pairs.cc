@@ -60,6 +60,7 @@ class Pairs final : public Objective {
                                          .part = recipe_.micro_batch_size,
                                          .is_training = !recipe_.has_frozen_statistics,
                                          .recomputes = recipe_.recomputes,
+                                         .computes_bf16 = recipe_.computes_bf16,
                                          .seed = OwnSeed(seed, processes_),
                                          .processes = &processes_});
     return loss / static_cast<double>(processes_.size());  // every process knows the whole loss
@@ -115,7 +116,7 @@ class Pairs final : public Objective {
     return !cache_ || !cache_->Has(kPictures) || (teacher_ && !cache_->Has(kTeacherPictures));
   }
 
-  void CacheFeatures(const FeatureCache::Options& options, Trainable& trainable) override {
+  void CacheFeatures(const TowerCache::Options& options, Trainable& trainable) override {
     LoaderOptions one = options.loader;
     one.shuffle_buffer = 0;
     one.threads = 1;
@@ -183,7 +184,7 @@ class Pairs final : public Objective {
   const Processes& processes_;
   runtime::TextEncoder texts_;
   std::optional<Teacher> teacher_;
-  std::optional<FeatureCache> cache_;
+  std::optional<TowerCache> cache_;
   std::string examples_;
 };
 

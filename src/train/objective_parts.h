@@ -21,6 +21,22 @@ inline uint64_t OwnSeed(uint64_t seed, const Processes& processes) {
   return processes.is_first() ? seed : MixSeeds(seed, 0x50000 + static_cast<uint64_t>(processes.rank()));
 }
 
+// Of the tape of the part that begins at row `begin`.
+inline Tape::Options StepOptions(const Recipe& recipe, const Processes& processes, uint64_t seed, int64_t begin) {
+  return {.is_training = !recipe.has_frozen_statistics,
+          .seed = MixSeeds(OwnSeed(seed, processes), static_cast<uint64_t>(begin)),
+          .recomputes = recipe.recomputes,
+          .computes_bf16 = recipe.computes_bf16,
+          .sum_across = processes.sum_across()};
+}
+
+// Throws kUnimplemented when gradient checkpointing was asked for and nothing came of it.
+inline void RequireRecomputed(const Recipe& recipe, const Tape& tape) {
+  if (!recipe.recomputes || tape.recomputed_blocks() > 0) return;
+  Fail(ErrorCode::kUnimplemented, "[train] gradient_checkpointing: no block of ", recipe.model,
+       " that is trained can be computed a second time; hint: micro_batch_size bounds the memory of a step");
+}
+
 // Runs `loss(begin, end)` on a tape for each part of the batch, weighted by its share.
 template <typename Loss>
 double AccumulateParts(const Recipe& recipe, const Processes& processes, int64_t rows, Trainable& trainable,
@@ -30,16 +46,10 @@ double AccumulateParts(const Recipe& recipe, const Processes& processes, int64_t
   double sum = 0;
   for (int64_t begin = 0; begin < rows; begin += part) {
     const int64_t end = std::min(rows, begin + part);
-    Tape tape({.is_training = !recipe.has_frozen_statistics,
-               .seed = MixSeeds(OwnSeed(seed, processes), static_cast<uint64_t>(begin)),
-               .recomputes = recipe.recomputes,
-               .sum_across = processes.sum_across()});
+    Tape tape(StepOptions(recipe, processes, seed, begin));
     trainable.Bind(tape);
     const Tensor weighted = loss(begin, end) * (static_cast<float>(end - begin) / all_rows);
-    if (recipe.recomputes && tape.recomputed_blocks() == 0) {
-      Fail(ErrorCode::kUnimplemented, "[train] gradient_checkpointing: no block of ", recipe.model,
-           " that is trained can be computed a second time; hint: micro_batch_size bounds the memory of a step");
-    }
+    RequireRecomputed(recipe, tape);
     sum += weighted.item();
     trainable.Collect(tape.Backward(weighted));
   }
@@ -68,6 +78,7 @@ struct Teacher {
 };
 
 std::unique_ptr<Objective> MakePairs(const Recipe& recipe, const Network& network, const Processes& processes);
+std::unique_ptr<Objective> MakeLanguage(const Recipe& recipe, const Network& network, const Processes& processes);
 std::unique_ptr<Objective> MakeDistillation(const Recipe& recipe, const Network& network, const Processes& processes);
 
 }  // namespace fovea::train

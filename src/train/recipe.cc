@@ -13,8 +13,6 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const Words kUnsupported = {"precision"};
-
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -34,10 +32,6 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 void CheckKeys(const base::Config& object, const std::string& where, const Words& known) {
   for (const std::string& key : object.Keys()) {
     if (std::ranges::find(known, key) != known.end()) continue;
-    if (std::ranges::find(kUnsupported, key) != kUnsupported.end()) {
-      Fail(ErrorCode::kUnimplemented, "[recipe] ", object.source(), ": \"", where, key,
-           "\" is not supported yet; hint: leave it out; micro_batch_size bounds the memory of a step");
-    }
     const std::string nearest = NearestWord(key, known);
     Fail(ErrorCode::kInvalidArgument, "[recipe] ", object.source(), ": unknown key \"", where, base::PrintableUtf8(key),
          "\"",
@@ -101,7 +95,7 @@ void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Re
     weak.Read("prompts", r.weak_labels.prompts);
     Require(!r.weak_labels.prompts.empty(), "[recipe] ", weak.source(), ": expected data.weak_labels.prompts");
   }
-  Require(r.grids.blocks == 0 || (r.task == Task::kContrastive && !r.augment.is_on && !r.caches_features), "[recipe] ",
+  Require(r.grids.blocks == 0 || (r.task == Task::kContrastive && !r.augment.is_on && !r.caches_towers), "[recipe] ",
           data.source(),
           ": data.cache_grids is for task contrastive with \"augment\": false and without "
           "cache_features; crop and flips are its own");
@@ -114,7 +108,8 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   CheckKeys(
       data, "data.",
       {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size", "shuffle_buffer",
-       "threads", "augment", "cache_features", "cache_grids", "weak_labels", "captions_per_picture"});
+         "threads", "augment", "cache_features", "cache_grids", "weak_labels", "captions_per_picture", "prompt",
+         "prompt_field", "target_field", "max_tokens"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -132,7 +127,16 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("image_size", r.image_size, 0, 4096);
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);
-  data.Read("cache_features", r.caches_features);
+  data.Read("cache_features", r.caches_towers);
+  data.Read("prompt", r.prompt);
+  data.Read("prompt_field", r.prompt_field);
+  data.Read("target_field", r.target_field);
+  data.Read("max_tokens", r.max_tokens, 0, 1 << 20);
+  const bool is_language = r.task == Task::kCaption || r.task == Task::kLanguage;
+  Require(is_language || (r.prompt.empty() && r.prompt_field.empty() && r.target_field.empty() && r.max_tokens == 0),
+          "[recipe] ", data.source(),
+          ": data.prompt, prompt_field, target_field and max_tokens are for the tasks caption "
+          "and language");
   if (data.Has("augment") && data.json()["augment"].is_boolean()) {
     r.augment.is_on = data.Get<bool>("augment", true);
     return;
@@ -237,9 +241,9 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
 void ReadLoss(const base::Config& recipe, Recipe& r) {
   const base::Config l = Part(recipe, "loss");
   CheckKeys(l, "loss.",
-            r.task == Task::kClassify ? Words{"label_smoothing"}
-            : r.task == Task::kDistill
-                ? Words{"teacher", "temperature"}
+            r.task == Task::kDistill ? Words{"teacher", "temperature"}
+            : r.task != Task::kContrastive
+                ? Words{"label_smoothing"}
                 : Words{"type", "label_smoothing", "margin", "teacher", "temperature", "distillation"});
   r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
   l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
@@ -262,6 +266,7 @@ void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
   recipe.Read("layer_decay", r.layer_decay, 0.01, 1);
   recipe.Read("frozen_statistics", r.has_frozen_statistics);
   recipe.Read("gradient_checkpointing", r.recomputes);
+  r.computes_bf16 = OneOf(recipe, "precision", "f32", {"f32", "bf16"}) == "bf16";
   recipe.Read("log_every", r.log_every, 1, 1e9);
   recipe.Read("validate_every", r.validate_every, 0, 1e9);
   recipe.Read("checkpoint_every", r.checkpoint_every, 1, 1e9);
@@ -311,6 +316,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
              "ema_decay",
              "frozen_statistics",
              "gradient_checkpointing",
+             "precision",
              "log_every",
              "validate_every",
              "checkpoint_every",
@@ -324,8 +330,16 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   recipe.Read("text_model", r.text_model);
   Require(r.vision_model.empty() == r.text_model.empty(), "[recipe] ", recipe.source(),
           ": expected vision_model and text_model together");
-  const std::string task = OneOf(recipe, "task", "classify", {"classify", "contrastive", "distill"});
-  r.task = task == "classify" ? Task::kClassify : task == "contrastive" ? Task::kContrastive : Task::kDistill;
+  std::error_code ignored;
+  if (const std::string beside = Resolved(r.model, folder); std::filesystem::is_directory(beside, ignored))
+    r.model = beside;
+  const std::string task =
+      OneOf(recipe, "task", "classify", {"classify", "contrastive", "distill", "caption", "language"});
+  r.task = task == "classify"      ? Task::kClassify
+           : task == "contrastive" ? Task::kContrastive
+           : task == "distill"     ? Task::kDistill
+           : task == "caption"     ? Task::kCaption
+                                   : Task::kLanguage;
   recipe.Read("from_scratch", r.is_from_scratch);
   int64_t seed = 0;
   recipe.Read("seed", seed, 0, 9e15);
@@ -347,9 +361,9 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   Require(r.grids.blocks == 0 || (r.teacher.empty() && r.contrastive_loss == "infonce" && r.micro_batch_size == 0),
           "[recipe] ", recipe.source(),
           ": data.cache_grids takes the loss infonce over whole batches, without loss.teacher and micro_batch_size");
-  Require(!r.caches_features || r.task != Task::kClassify, "[recipe] ", recipe.source(),
+  Require(!r.caches_towers || r.task == Task::kContrastive || r.task == Task::kDistill, "[recipe] ", recipe.source(),
           ": data.cache_features serves the tasks contrastive and distill");
-  Require(!r.caches_features || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
+  Require(!r.caches_towers || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
           ": data.cache_features needs frozen_statistics: true, so that a frozen tower always gives the same features");
   return r;
 }

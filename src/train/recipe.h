@@ -45,7 +45,7 @@ struct WeakLabelRecipe {
   std::vector<std::string> prompts = {"a photo of a {}"};
 };
 
-enum class Task : uint8_t { kClassify, kContrastive, kDistill };
+enum class Task : uint8_t { kClassify, kContrastive, kDistill, kCaption, kLanguage };
 
 struct Recipe {
   // ---- what
@@ -65,10 +65,12 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
-  bool caches_features = false;  // of frozen towers
   GridRecipe grids;              // of a frozen beginning of the picture tower
   WeakLabelRecipe weak_labels;
   int64_t captions_per_picture = 1;
+  std::string prompt, prompt_field, target_field;  // caption, language: see SampleFilter
+  int64_t max_tokens = 0;                          // of prompt and target; 0: what the model takes
+  bool caches_towers = false;                      // of frozen towers
 
   // ---- optimisation
   OptimizerOptions optimizer;
@@ -77,6 +79,7 @@ struct Recipe {
   double layer_decay = 1.0;  // of the learning rate, from each block to the one before it
   bool has_frozen_statistics = false;
   bool recomputes = false;  // gradient checkpointing
+  bool computes_bf16 = false;
   LoraOptions lora;
   int64_t batch_size = 32, micro_batch_size = 0;  // 0: the whole batch at once
   double epochs = 0;

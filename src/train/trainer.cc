@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "fovea/train.h"
+#include "kernels/matmul/matmul.h"
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
 #include "train/checkpoint.h"
@@ -119,12 +120,21 @@ class Run {
   void Prepare() {
     Require(recipe_.batch_size % processes_.size() == 0, "[train] expected a batch_size that ", processes_.size(),
             " processes can share evenly, got ", recipe_.batch_size);
+    if (recipe_.computes_bf16 && !kernels::MultipliesBf16()) {
+      Fail(ErrorCode::kUnimplemented,
+           "[train] precision bf16: this CPU does not multiply bf16 itself (AVX512-BF16 or AMX), so it would only be "
+           "slower; hint: precision f32");
+    }
     CheckOutput();
     processes_.Barrier();
     train_filter_ = {.paths = recipe_.train_paths,
                      .label_field = recipe_.label_field,
                      .needs_label = recipe_.task == Task::kClassify,
-                     .needs_caption = recipe_.task == Task::kContrastive && recipe_.weak_labels.model.empty(),
+                     .needs_caption = recipe_.task != Task::kClassify && recipe_.task != Task::kDistill &&
+                                      recipe_.weak_labels.model.empty(),
+                     .target_field = recipe_.target_field,
+                     .prompt = recipe_.prompt,
+                     .prompt_field = recipe_.prompt_field,
                      .validation_share = recipe_.validation_share};
     std::vector<std::string> classes;
     if (train_filter_.needs_label) {
@@ -135,7 +145,7 @@ class Run {
     objective_ = MakeObjective(recipe_, network_, processes_);
     trainable_ = std::make_unique<Trainable>(*network_.model, recipe_, network_.head);
     trainable_->Refresh();
-    if (recipe_.caches_features) {
+    if (recipe_.caches_towers) {
       objective_->CacheFeatures({.folder = recipe_.output + "/features",
                                  .loader = TrainingLoader(),
                                  .is_writer = processes_.is_first(),
@@ -391,6 +401,7 @@ class Run {
       options.shuffle_buffer = 0;
       options.is_endless = false;
       options.takes_all_captions = options.filter.needs_caption;
+      options.needs_pixels = recipe_.task != Task::kLanguage;
       if (recipe_.validation_paths.empty()) {
         options.filter.takes_validation = true;
       } else {

@@ -149,7 +149,7 @@ TEST_F(Trainer, RefusesWhatItDoesNotKnow) {
   expect("bach_size=3", "did you mean \"batch_size\"");
   expect("optimizer.lerning_rate=1", "did you mean \"optimizer.learning_rate\"");
   expect("optimizer.type=adam", "one of adamw, sgd, lion, got \"adam\"");
-  expect("precision=bf16", "not supported yet");
+  expect("precision=f16", "one of f32, bf16, got \"f16\"");
   expect("data.cache_features=true", "contrastive and distill");
   expect("data.augment={\"hue\": 0.6}", "hue");
   expect("layer_decay=1.5", "layer_decay");

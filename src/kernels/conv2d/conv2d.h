@@ -5,7 +5,8 @@
 // groups, J K kernel height and width.
 //
 // Contract: pictures [B,Y,X,C], weights [O,C/G,J,K] (PyTorch order), bias [O] or undefined; contiguous, f32 or bf16,
-// all of one type. Outputs are allocated by the caller with the sizes of OutputSize().
+// all of one type; where bf16 goes in, what comes out (and then the bias) may be f32. Outputs are allocated by the
+// caller with the sizes of OutputSize().
 #pragma once
 
 #include <cstdint>

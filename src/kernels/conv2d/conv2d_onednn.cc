@@ -23,7 +23,8 @@ enum class Pass : int64_t { kForward, kBackwardData, kBackwardWeights };
 // One convolution as numbers: sizes of the picture, the result and the weights, and everything else that chooses code.
 struct Problem {
   Shape x, w, y;
-  DType dtype;
+  DType dtype;  // of what goes in
+  DType out;    // of what comes out: that, or f32 where bf16 goes in
   Conv2dGeometry geometry;
   bool has_bias;
   Act act;
@@ -34,8 +35,8 @@ struct Problem {
     parts.insert(parts.end(), y.begin(), y.end());
     const Conv2dGeometry& g = geometry;
     for (const int64_t part : {g.stride_y, g.stride_x, g.pad_top, g.pad_left, g.pad_bottom, g.pad_right, g.dilation_y,
-                               g.dilation_x, g.groups, static_cast<int64_t>(dtype), static_cast<int64_t>(has_bias),
-                               static_cast<int64_t>(act), static_cast<int64_t>(pass)}) {
+                               g.dilation_x, g.groups, static_cast<int64_t>(dtype), static_cast<int64_t>(out),
+                               static_cast<int64_t>(has_bias), static_cast<int64_t>(act), static_cast<int64_t>(pass)}) {
       parts.push_back(part);
     }
     return ProblemKey(std::move(parts));
@@ -57,9 +58,9 @@ memory::dims WeightDims(const Problem& problem) {
   return {groups, problem.w[0] / groups, problem.w[1], problem.w[2], problem.w[3]};
 }
 
-memory::desc PlainWeights(const Problem& problem) {
+memory::desc PlainWeights(const Problem& problem, DType dtype) {
   const auto tag = problem.geometry.groups == 1 ? memory::format_tag::oihw : memory::format_tag::goihw;
-  return memory::desc(WeightDims(problem), OneDnnType(problem.dtype), tag);
+  return memory::desc(WeightDims(problem), OneDnnType(dtype), tag);
 }
 
 // The same dims in a layout of oneDNN's choice.
@@ -86,12 +87,13 @@ struct ConvArguments {
   memory::dims strides, dilations, pad_before, pad_after;
 };
 
-ConvArguments Arguments(const Problem& problem, bool is_nhwc) {
+ConvArguments Arguments(const Problem& problem, Pass pass, bool is_nhwc) {
   const Conv2dGeometry& g = problem.geometry;
-  const memory::desc src = Nhwc(problem.x, problem.dtype), dst = Nhwc(problem.y, problem.dtype);
+  const auto type = [&](Pass made_by) { return pass == made_by ? problem.out : problem.dtype; };
+  const memory::desc src = Nhwc(problem.x, type(Pass::kBackwardData)), dst = Nhwc(problem.y, type(Pass::kForward));
   return {.src = is_nhwc ? src : AnyLayout(src),
-          .weights = AnyLayout(PlainWeights(problem)),
-          .bias = problem.has_bias ? memory::desc({problem.y[3]}, OneDnnType(problem.dtype), memory::format_tag::x)
+          .weights = AnyLayout(PlainWeights(problem, type(Pass::kBackwardWeights))),
+          .bias = problem.has_bias ? memory::desc({problem.y[3]}, OneDnnType(problem.out), memory::format_tag::x)
                                    : memory::desc(),
           .dst = is_nhwc ? dst : AnyLayout(dst),
           .strides = {g.stride_y, g.stride_x},
@@ -101,7 +103,7 @@ ConvArguments Arguments(const Problem& problem, bool is_nhwc) {
 }
 
 dnnl::convolution_forward::primitive_desc ForwardDesc(const Problem& problem, bool is_nhwc) {
-  const ConvArguments a = Arguments(problem, is_nhwc);
+  const ConvArguments a = Arguments(problem, Pass::kForward, is_nhwc);
   const dnnl::convolution_forward::desc desc(dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
                                              a.src, a.weights, a.bias, a.dst, a.strides, a.dilations, a.pad_before,
                                              a.pad_after);
@@ -113,14 +115,16 @@ dnnl::convolution_forward::primitive_desc ForwardDesc(const Problem& problem, bo
 }
 
 Compiled Compile(const Problem& problem, Pass pass) {
-  const auto forward = PickLayout([&](bool is_nhwc) { return ForwardDesc(problem, is_nhwc); });
+  Problem hint = problem;
+  if (pass != Pass::kForward) hint.out = problem.dtype;
+  const auto forward = PickLayout([&](bool is_nhwc) { return ForwardDesc(hint, is_nhwc); });
   if (pass == Pass::kForward) {
     return {dnnl::convolution_forward(forward), forward.src_desc(), forward.weights_desc(), forward.dst_desc(),
             forward.scratchpad_desc()};
   }
   if (pass == Pass::kBackwardData) {
     const auto desc = PickLayout([&](bool is_nhwc) {
-      const ConvArguments a = Arguments(problem, is_nhwc);
+      const ConvArguments a = Arguments(problem, pass, is_nhwc);
       const dnnl::convolution_backward_data::desc backward(dnnl::algorithm::convolution_direct, a.src, a.weights, a.dst,
                                                            a.strides, a.dilations, a.pad_before, a.pad_after);
       return dnnl::convolution_backward_data::primitive_desc(backward, UserScratchpad(), Engine(), forward);
@@ -129,7 +133,7 @@ Compiled Compile(const Problem& problem, Pass pass) {
             desc.scratchpad_desc()};
   }
   const auto desc = PickLayout([&](bool is_nhwc) {
-    const ConvArguments a = Arguments(problem, is_nhwc);
+    const ConvArguments a = Arguments(problem, pass, is_nhwc);
     const dnnl::convolution_backward_weights::desc backward(dnnl::algorithm::convolution_direct, a.src, a.weights,
                                                             a.bias, a.dst, a.strides, a.dilations, a.pad_before,
                                                             a.pad_after);
@@ -226,11 +230,11 @@ void PackedConv2d::Run(const Tensor& x, Tensor& y) const {
     return StoreConverted(wide, y);
   }
   const Tensor& bias = state_->bias;
-  const Problem problem{x.shape(),        state_->weight.shape(), y.shape(),  x.dtype(),
-                        state_->geometry, bias.defined(),         state_->act};
+  const Problem problem{x.shape(), state_->weight.shape(), y.shape(),      x.dtype(),
+                        y.dtype(), state_->geometry,       bias.defined(), state_->act};
   GuardOneDnn("conv2d", [&] {
     const auto compiled = GetCompiled(problem, Pass::kForward);
-    const void* weights = state_->Packed(PlainWeights(problem), compiled->weights);
+    const void* weights = state_->Packed(PlainWeights(problem, x.dtype()), compiled->weights);
     Operand src(Nhwc(x.shape(), x.dtype()), x.raw(), compiled->src),
         dst(Nhwc(y.shape(), y.dtype()), y.mutable_raw(), compiled->dst);
     std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, src.ToUsed()},
@@ -253,11 +257,12 @@ void Conv2dBackwardData(const Tensor& dy, const Tensor& weight, const Conv2dGeom
     Conv2dBackwardData(AsF32(dy), AsF32(weight), geometry, wide);
     return StoreConverted(wide, dx);
   }
-  const Problem problem{dx.shape(), weight.shape(), dy.shape(), dy.dtype(), geometry, false, Act::kIdentity};
+  const Problem problem{dx.shape(), weight.shape(), dy.shape(), dy.dtype(),
+                        dx.dtype(), geometry,       false,      Act::kIdentity};
   GuardOneDnn("conv2d", [&] {
     const auto compiled = GetCompiled(problem, Pass::kBackwardData);
     Operand diff_dst(Nhwc(dy.shape(), dy.dtype()), dy.raw(), compiled->dst),
-        weights(PlainWeights(problem), weight.raw(), compiled->weights);
+        weights(PlainWeights(problem, weight.dtype()), weight.raw(), compiled->weights);
     Operand diff_src(Nhwc(dx.shape(), dx.dtype()), dx.mutable_raw(), compiled->src);
     Execute(*compiled, {{DNNL_ARG_DIFF_DST, diff_dst.ToUsed()},
                         {DNNL_ARG_WEIGHTS, weights.ToUsed()},
@@ -297,12 +302,13 @@ void Conv2dBackwardWeights(const Tensor& all_x, const Tensor& dy, const Conv2dGe
     StoreConverted(wide, dweight);
     return StoreConverted(wide_bias, dbias);
   }
-  const Problem problem{x.shape(), dweight.shape(), dy.shape(), dy.dtype(), geometry, dbias.defined(), Act::kIdentity};
+  const Problem problem{x.shape(),       dweight.shape(), dy.shape(),      dy.dtype(),
+                        dweight.dtype(), geometry,        dbias.defined(), Act::kIdentity};
   GuardOneDnn("conv2d", [&] {
     const auto compiled = GetCompiled(problem, Pass::kBackwardWeights);
     Operand src(Nhwc(x.shape(), x.dtype()), x.raw(), compiled->src),
         diff_dst(Nhwc(dy.shape(), dy.dtype()), dy.raw(), compiled->dst);
-    Operand weights(PlainWeights(problem), dweight.mutable_raw(), compiled->weights);
+    Operand weights(PlainWeights(problem, dweight.dtype()), dweight.mutable_raw(), compiled->weights);
     std::unordered_map<int, memory> arguments{
         {DNNL_ARG_SRC, src.ToUsed()}, {DNNL_ARG_DIFF_DST, diff_dst.ToUsed()}, {DNNL_ARG_DIFF_WEIGHTS, weights.used()}};
     if (dbias.defined()) arguments.emplace(DNNL_ARG_DIFF_BIAS, OneDnnMemory(OneDnnDesc(dbias), dbias.mutable_raw()));

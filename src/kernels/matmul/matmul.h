@@ -18,6 +18,11 @@ namespace fovea::kernels {
 // is contiguous.
 void MatMul(const Tensor& a, const Tensor& b, Tensor& y);
 
+// y [M,N] = a [M,K] b [K,N] + bias [N]: a and b bf16, dense or transposed views of dense matrices; bias (may be
+// undefined) and y f32, contiguous. Sums are f32. Where the CPU has no bf16 this is the product in f32.
+bool MultipliesBf16();  // true when the CPU does so itself
+void MatMulBf16(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y);
+
 // A linear layer's weight [O,I] (contiguous, f32 or bf16), laid out for this CPU when it is first used. Copies share
 // the layout.
 //

@@ -15,6 +15,7 @@ struct Batch {
   Tensor labels;                      // i64 [B]; -1 without labels
   std::vector<std::string> keys;      // [B]
   std::vector<std::string> captions;  // [B], one of each picture's captions; empty without captions
+  std::vector<std::string> prompts;   // [B], with captions: what stands before each, mostly ""
   std::vector<std::vector<std::string>> all_captions;  // [B]; filled when asked for
   std::vector<SamplePlace> places;                     // [B]
   // From a grid cache, in place of pixels and captions: what the first blocks of the picture tower made of the

@@ -19,7 +19,7 @@ struct Item {
   bool is_ready = false;
   bool is_end = false;
   DataPosition after;
-  std::string key, caption, failure;
+  std::string key, caption, prompt, failure;
   std::vector<std::string> all_captions;
   SamplePlace place;
   int64_t label = -1;
@@ -121,7 +121,9 @@ struct Loader::Impl {
                            static_cast<uint64_t>(item.after.taken)));
     try {
       if (options.filter.needs_caption) {
-        std::vector<std::string> captions = ref.set->Captions(ref.index);
+        std::vector<std::string> captions = CaptionsOf(options.filter, *ref.set, ref.index);
+        item.prompt = options.filter.prompt;
+        if (!options.filter.prompt_field.empty()) item.prompt += ref.set->Label(ref.index, options.filter.prompt_field);
         item.caption = captions[static_cast<size_t>(random.Below(static_cast<int64_t>(captions.size())))];
         if (options.takes_all_captions) item.all_captions = std::move(captions);
       }
@@ -216,7 +218,10 @@ bool Loader::Next(int64_t size, Batch& batch) {
     batch.labels.mutable_data<int64_t>()[i] = item.label;
     batch.keys.push_back(std::move(item.key));
     batch.places.push_back(item.place);
-    if (impl_->options.filter.needs_caption) batch.captions.push_back(std::move(item.caption));
+    if (impl_->options.filter.needs_caption) {
+      batch.captions.push_back(std::move(item.caption));
+      batch.prompts.push_back(std::move(item.prompt));
+    }
     if (impl_->options.takes_all_captions) batch.all_captions.push_back(std::move(item.all_captions));
   }
   return true;

@@ -1,6 +1,7 @@
 #include "train/data/samples.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -37,7 +38,7 @@ std::vector<std::string> Lines(std::string_view text) {
   return lines;
 }
 
-std::vector<std::string> CaptionsOf(const nlohmann::json& json) {
+std::vector<std::string> StoredCaptions(const nlohmann::json& json) {
   std::vector<std::string> captions;
   if (const auto found = json.find("captions"); found != json.end() && found->is_array()) {
     for (const auto& caption : *found) {
@@ -48,6 +49,16 @@ std::vector<std::string> CaptionsOf(const nlohmann::json& json) {
     captions.push_back(Trimmed(single->get<std::string>()));
   }
   return captions;
+}
+
+// A field below "labels", or beside it; "" when there is none.
+std::string FieldOf(const nlohmann::json& json, const std::string& field) {
+  for (const nlohmann::json* place : {json.contains("labels") ? &json["labels"] : nullptr, &json}) {
+    if (place == nullptr || !place->is_object()) continue;
+    const auto found = place->find(field);
+    if (found != place->end() && !found->is_null() && !found->is_structured()) return Trimmed(Text(*found));
+  }
+  return "";
 }
 
 // Size and time of a file; "" when it is gone.
@@ -75,17 +86,11 @@ class Shard final : public SampleSet {
 
   std::string Label(int64_t index, const std::string& field) const override {
     if (field == "cls") return Trimmed(TextOf(index, "cls"));
-    const nlohmann::json json = Json(index);
-    for (const nlohmann::json* place : {json.contains("labels") ? &json["labels"] : nullptr, &json}) {
-      if (place == nullptr || !place->is_object()) continue;
-      const auto found = place->find(field);
-      if (found != place->end() && !found->is_null() && !found->is_structured()) return Trimmed(Text(*found));
-    }
-    return "";
+    return FieldOf(Json(index), field);
   }
 
   std::vector<std::string> Captions(int64_t index) const override {
-    std::vector<std::string> captions = CaptionsOf(Json(index));
+    std::vector<std::string> captions = StoredCaptions(Json(index));
     return captions.empty() ? Lines(TextOf(index, "txt")) : captions;
   }
 
@@ -111,6 +116,52 @@ class Shard final : public SampleSet {
 
   std::string path_;
   formats::WebDatasetIndex index_;
+};
+
+// Texts of one file, a line each. The file is mapped.
+class TextLines final : public SampleSet {
+ public:
+  explicit TextLines(const std::string& path)
+      : file_(base::MappedFile::Open(path)), has_objects_(path.ends_with(".jsonl")) {
+    const auto bytes = file_->bytes();
+    for (size_t begin = 0; begin < bytes.size();) {
+      const auto* end = static_cast<const uint8_t*>(std::memchr(bytes.data() + begin, '\n', bytes.size() - begin));
+      const size_t length = (end == nullptr ? bytes.data() + bytes.size() : end) - (bytes.data() + begin);
+      if (!Trimmed({reinterpret_cast<const char*>(bytes.data()) + begin, length}).empty())
+        lines_.push_back({begin, length});
+      begin += length + 1;
+    }
+  }
+
+  int64_t size() const override { return static_cast<int64_t>(lines_.size()); }
+  std::string Key(int64_t index) const override {
+    return base::StrCat(fs::path(file_->path()).filename().string(), ":", index + 1);
+  }
+  Image Picture(int64_t index) const override {
+    Fail(ErrorCode::kInvalidArgument, "[data] ", Key(index), " is a text without a picture");
+  }
+  std::string Label(int64_t index, const std::string& field) const override {
+    return has_objects_ ? FieldOf(Json(index), field) : "";
+  }
+  std::vector<std::string> Captions(int64_t index) const override {
+    return has_objects_ ? StoredCaptions(Json(index)) : std::vector<std::string>{Trimmed(Line(index))};
+  }
+  std::string Fingerprint() const override { return FileState(file_->path()); }
+
+ private:
+  std::string_view Line(int64_t index) const {
+    const auto& [begin, length] = lines_[static_cast<size_t>(index)];
+    return {reinterpret_cast<const char*>(file_->bytes().data()) + begin, length};
+  }
+  nlohmann::json Json(int64_t index) const {
+    nlohmann::json json = base::ParseJson(Line(index), Key(index));
+    RequireData(json.is_object(), "[data] ", Key(index), ": expected a JSON object");
+    return json;
+  }
+
+  std::shared_ptr<const base::MappedFile> file_;
+  bool has_objects_;
+  std::vector<std::pair<size_t, size_t>> lines_;  // begin, length
 };
 
 // Pictures of a folder and below it, in the order of their paths. Hidden files and folders are left out.
@@ -181,12 +232,19 @@ void ForEachSample(const SampleFilter& filter, Function&& function) {
 std::shared_ptr<const SampleSet> OpenSamples(const std::string& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return std::make_shared<Folder>(path);
+  if (path.ends_with(".txt") || path.ends_with(".jsonl")) return std::make_shared<TextLines>(path);
   return std::make_shared<Shard>(path);
+}
+
+std::vector<std::string> CaptionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index) {
+  if (filter.target_field.empty()) return set.Captions(index);
+  std::string target = set.Label(index, filter.target_field);
+  return target.empty() ? std::vector<std::string>() : std::vector<std::string>{std::move(target)};
 }
 
 bool Accepts(const SampleFilter& filter, SampleRef& ref) {
   if (!IsInPart(filter, ref.set->Key(ref.index))) return false;
-  if (filter.needs_caption && ref.set->Captions(ref.index).empty()) return false;
+  if (filter.needs_caption && CaptionsOf(filter, *ref.set, ref.index).empty()) return false;
   if (!filter.needs_label) return true;
   const auto found = filter.classes.find(ref.set->Label(ref.index, filter.label_field));
   if (found == filter.classes.end()) return false;

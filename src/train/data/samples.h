@@ -33,7 +33,11 @@ class SampleSet {
   virtual std::string Fingerprint() const = 0;
 };
 
-// `path`: a .tar shard or a folder. Throws kNotFound, kIo, kCorruptData.
+// All captions of a sample: its target field when the filter names one.
+std::vector<std::string> CaptionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index);
+
+// `path`: a .tar shard, a folder, or texts without pictures: a .txt file with one text a line, or a .jsonl file with an
+// object a line as KEY.json has it. Throws kNotFound, kIo, kCorruptData.
 std::shared_ptr<const SampleSet> OpenSamples(const std::string& path);
 
 struct SampleRef {
@@ -54,6 +58,9 @@ struct SampleFilter {
   std::string label_field;     // "" with `needs_label` false
   bool needs_label = false;    // samples without a known class are left out
   bool needs_caption = false;  // samples without a caption are left out
+  // For decoders. The caption is this field of KEY.json (as Label reads it) instead of "captions"; and before it stands
+  // a prompt: the same text everywhere, then the content of a field.
+  std::string target_field, prompt, prompt_field;
   std::map<std::string, int64_t> classes;
   // A share of the samples, chosen by a hash of the key, belongs to validation.
   double validation_share = 0;

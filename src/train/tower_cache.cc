@@ -1,4 +1,4 @@
-#include "train/feature_cache.h"
+#include "train/tower_cache.h"
 
 #include <algorithm>
 #include <cstring>
@@ -68,7 +68,7 @@ class RowWriter {
 
 }  // namespace
 
-FeatureCache::FeatureCache(Options options) : options_(std::move(options)) {
+TowerCache::TowerCache(Options options) : options_(std::move(options)) {
   base::ContentHasher hasher;
   for (const std::string& path : options_.loader.filter.paths) {
     const auto set = OpenSamples(path);
@@ -83,7 +83,7 @@ FeatureCache::FeatureCache(Options options) : options_(std::move(options)) {
     Fail(ErrorCode::kIo, "[cache] cannot create ", base::PrintableUtf8(options_.folder), ": ", error.message());
 }
 
-bool FeatureCache::IsMade(const std::string& name, const std::string& fingerprint, int64_t rows) const {
+bool TowerCache::IsMade(const std::string& name, const std::string& fingerprint, int64_t rows) const {
   std::error_code ignored;
   if (!fs::exists(File(name), ignored)) return false;
   try {
@@ -97,15 +97,15 @@ bool FeatureCache::IsMade(const std::string& name, const std::string& fingerprin
   }
 }
 
-void FeatureCache::Open(const std::string& name, const std::string& fingerprint, int64_t rows) {
+void TowerCache::Open(const std::string& name, const std::string& fingerprint, int64_t rows) {
   options_.barrier();
   RequireData(IsMade(name, fingerprint, rows), "[cache] ", base::PrintableUtf8(File(name)),
               " is not what this run needs; hint: every process must see the same output folder");
   files_[name] = formats::SafetensorsFile::Open(File(name)).Get("features");
 }
 
-void FeatureCache::AddPictures(const std::string& name, const std::string& fingerprint,
-                               const std::function<Tensor(const Tensor& pixels)>& encode) {
+void TowerCache::AddPictures(const std::string& name, const std::string& fingerprint,
+                             const std::function<Tensor(const Tensor& pixels)>& encode) {
   const std::string whole = base::ContentHasher().Add(fingerprint).Add(data_fingerprint_).Hex();
   if (options_.is_writer && !IsMade(name, whole, samples_)) {
     options_.on_note(base::StrCat("computing the features of ", samples_, " pictures once: ", File(name)));
@@ -126,13 +126,13 @@ void FeatureCache::AddPictures(const std::string& name, const std::string& finge
   Open(name, whole, samples_);
 }
 
-void FeatureCache::IndexCaptions() {
+void TowerCache::IndexCaptions() {
   if (!caption_rows_.empty()) return;
   for (size_t path = 0; path < first_row_.size(); ++path) {
     SampleRef ref{.set = OpenSamples(options_.loader.filter.paths[path]), .path = static_cast<int64_t>(path)};
     for (ref.index = 0; ref.index < ref.set->size(); ++ref.index) {
       if (!Accepts(options_.loader.filter, ref)) continue;
-      const std::vector<std::string> captions = ref.set->Captions(ref.index);
+      const std::vector<std::string> captions = CaptionsOf(options_.loader.filter, *ref.set, ref.index);
       for (size_t i = 0; i < captions.size(); ++i) {
         const auto row = static_cast<int64_t>(caption_rows_.size());
         if (!caption_rows_.emplace(CaptionKey(captions[i]), row).second) continue;
@@ -143,8 +143,8 @@ void FeatureCache::IndexCaptions() {
   }
 }
 
-void FeatureCache::AddTexts(const std::string& name, const std::string& fingerprint,
-                            const std::function<Tensor(std::span<const std::string>)>& encode) {
+void TowerCache::AddTexts(const std::string& name, const std::string& fingerprint,
+                          const std::function<Tensor(std::span<const std::string>)>& encode) {
   IndexCaptions();
   const std::string whole = base::ContentHasher().Add(fingerprint).Add(data_fingerprint_).Hex();
   const auto count = static_cast<int64_t>(caption_places_.size());
@@ -170,7 +170,7 @@ void FeatureCache::AddTexts(const std::string& name, const std::string& fingerpr
   Open(name, whole, count);
 }
 
-Tensor FeatureCache::Gathered(const std::string& name, std::span<const int64_t> rows) const {
+Tensor TowerCache::Gathered(const std::string& name, std::span<const int64_t> rows) const {
   const Tensor& stored = files_.at(name);
   const int64_t D = stored.dim(1);
   Tensor features = Tensor::Empty({static_cast<int64_t>(rows.size()), D});
@@ -181,13 +181,13 @@ Tensor FeatureCache::Gathered(const std::string& name, std::span<const int64_t> 
   return features;
 }
 
-Tensor FeatureCache::Pictures(const std::string& name, std::span<const SamplePlace> places) const {
+Tensor TowerCache::Pictures(const std::string& name, std::span<const SamplePlace> places) const {
   std::vector<int64_t> rows;
   for (const SamplePlace& place : places) rows.push_back(RowOf(place));
   return Gathered(name, rows);
 }
 
-Tensor FeatureCache::Texts(const std::string& name, std::span<const std::string> captions) const {
+Tensor TowerCache::Texts(const std::string& name, std::span<const std::string> captions) const {
   std::vector<int64_t> rows;
   for (const std::string& caption : captions) {
     const auto found = caption_rows_.find(CaptionKey(caption));

@@ -18,7 +18,7 @@
 
 namespace fovea::train {
 
-class FeatureCache {
+class TowerCache {
  public:
   struct Options {
     std::string folder;                     // where the files lie
@@ -28,7 +28,7 @@ class FeatureCache {
     std::function<void(const std::string&)> on_note = [](const std::string&) {};
   };
   // `fingerprint`: of what makes the features; that of the data is added.
-  explicit FeatureCache(Options options);
+  explicit TowerCache(Options options);
 
   // Makes or opens the file `name`. `encode`: [B,D] of the pictures of a batch, or of captions.
   void AddPictures(const std::string& name, const std::string& fingerprint,
