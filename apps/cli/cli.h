@@ -41,6 +41,9 @@ struct Arguments {
   std::string database;
   std::vector<std::string> words;
   std::string image;                  // to search by
+  std::vector<std::string> without;   // what must not be there
+  std::string after, before, folder;  // filters of a search
+  int64_t min_width = 0, min_height = 0;
   std::string task;                   // to evaluate
   std::string recipe;                 // of a training run
   std::vector<std::string> settings;  // key=value, on top of the recipe
