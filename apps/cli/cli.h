@@ -31,6 +31,7 @@ enum Exit : int {
 struct EvalArguments {
   std::vector<std::string> train;  // shards to learn from
   std::string label_field;
+  std::string queries;  // file of queries and marks
   int64_t neighbours = 20;
   double penalty = -1;  // below 0: chosen
   int64_t max_samples = 0;

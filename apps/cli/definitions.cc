@@ -189,6 +189,10 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("--penalty", eval.penalty, "L2 penalty (linear-probe; default: the best on held-out pictures)")
       ->type_name("X")
       ->check(CLI::Validator(CLI::Range(0.0, 1e9)).description(""));
+  command
+      .add_option("--queries", eval.queries,
+                  "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
+      ->type_name("FILE");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));

@@ -13,9 +13,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "fovea/model.h"
 
 namespace fovea::library {
 
@@ -40,5 +43,9 @@ class Background {
   std::vector<float> texts_;  // [K,dim], minus their mean
   std::vector<float> mean_;   // [dim]
 };
+
+// What the model makes of the list; computed once and kept in the user's cache folder (DefaultLabelCache). Throws
+// kUnimplemented when it compares no pictures with texts.
+std::shared_ptr<const Background> BackgroundOf(const Model& model);
 
 }  // namespace fovea::library

@@ -27,7 +27,7 @@ Library Library::Open(const std::string& file, const LibraryOptions& options) {
 }
 
 std::vector<SearchHit> Library::SearchByWords(const std::string& words, const SearchOptions& options) const {
-  library::Question question = library::AskInWords(words, {});
+  const library::Question question = library::AskInWords(words, {});
   if (question.terms.empty() && question.without.empty()) return {};
   const std::lock_guard lock(impl_->mutex);
   return library::SearchFor(impl_->reader, nullptr, nullptr, question, {}, options);

@@ -18,14 +18,6 @@ bool ReadsText(const Model& model) {
   return std::find(all.begin(), all.end(), "match") != all.end();
 }
 
-// What the model makes of the background texts; computed once and kept in the user's cache folder.
-std::shared_ptr<const library::Background> BackgroundOf(const Model& model) {
-  const Tensor features =
-      runtime::EncodeLabels(model.impl(), library::BackgroundTexts(), {.templates = {"{}"}}).features;  // [K,D]
-  const float* values = features.data<float>();
-  return std::make_shared<library::Background>(std::vector<float>(values, values + features.numel()), features.dim(1));
-}
-
 // The words of a query as one text, without quotes and without what must not be there.
 std::string TextOf(const std::string& words) {
   std::string text;
@@ -54,6 +46,13 @@ void AddTexts(const Model& model, const SearchQuery& query, library::Question& q
 }
 
 }  // namespace
+
+std::shared_ptr<const library::Background> library::BackgroundOf(const Model& model) {
+  const Tensor features =
+      runtime::EncodeLabels(model.impl(), BackgroundTexts(), {.templates = {"{}"}}).features;  // [K,D]
+  const float* values = features.data<float>();
+  return std::make_shared<Background>(std::vector<float>(values, values + features.numel()), features.dim(1));
+}
 
 IndexReport Library::Index(const std::vector<std::string>& folders, const Model& model, const IndexOptions& options) {
   Require(!impl_->read_only, "[library] ", base::PrintableUtf8(impl_->file), " was opened for reading only");
@@ -90,7 +89,7 @@ IndexReport Library::Index(const std::vector<std::string>& folders, const Model&
   Require(!roots.empty(), "[library] ", base::PrintableUtf8(impl_->file),
           " has no folders yet; hint: name the folders to index");
   IndexReport report = library::RunIndexJob(impl_->file, roots, analyzer, {.index = options, .decoder = decoder});
-  if (!report.cancelled && ReadsText(model)) BackgroundOf(model);  // so that the first search need not
+  if (!report.cancelled && ReadsText(model)) library::BackgroundOf(model);  // so that the first search need not
   return report;
 }
 
@@ -109,8 +108,9 @@ std::vector<SearchHit> Library::Search(const SearchQuery& query, const Model* mo
   }
   if (reads_text && has_words) AddTexts(*model, query, question);
   const std::lock_guard lock(impl_->mutex);
+  library::Allowed allowed = library::ApplyFilter(impl_->reader, query.filter);
   if (question.image.empty() && question.text.empty() && question.without_vectors.empty())
-    return library::SearchFor(impl_->reader, nullptr, nullptr, question, query.filter, options);
+    return library::SearchFor(impl_->reader, nullptr, nullptr, question, std::move(allowed), options);
   const ModelInfo& info = model->info();
   const library::VectorIndex* index = impl_->embeddings.Refresh(impl_->reader, info.fingerprint, info.embedding_dim);
   if (index == nullptr || index->size() == 0) {
@@ -123,10 +123,10 @@ std::vector<SearchHit> Library::Search(const SearchQuery& query, const Model* mo
   const library::Background* background = nullptr;
   if (reads_text && has_words) {
     auto& cached = impl_->backgrounds[info.fingerprint];
-    if (cached == nullptr) cached = BackgroundOf(*model);
+    if (cached == nullptr) cached = library::BackgroundOf(*model);
     background = cached.get();
   }
-  return library::SearchFor(impl_->reader, index, background, question, query.filter, options);
+  return library::SearchFor(impl_->reader, index, background, question, std::move(allowed), options);
 }
 
 std::vector<SearchHit> Library::SearchByImage(const Image& image, const Model& model,

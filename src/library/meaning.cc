@@ -108,7 +108,7 @@ class MeaningSearch {
 
  private:
   // Candidates of each kind.
-  int64_t Most() const { return 4 * options_.limit + 256; }
+  int64_t Most() const { return 4 * options_.limit + 64; }
 
   void FindByPicture() {
     std::vector<VectorHit> found =

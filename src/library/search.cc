@@ -130,9 +130,8 @@ const VectorIndex* EmbeddingCache::Refresh(Store& store, const std::string& fing
 }
 
 std::vector<SearchHit> SearchFor(Store& store, const VectorIndex* index, const Background* background,
-                                 const Question& question, const SearchFilter& filter, const SearchOptions& options) {
+                                 const Question& question, Allowed allowed, const SearchOptions& options) {
   const Snapshot snapshot(store.db());
-  Allowed allowed = ApplyFilter(store, filter);
   Forbid(store, question, allowed);
   if (index != nullptr && background != nullptr && !question.without_vectors.empty())
     allowed.rules_out = RulesOut(*index, *background, question);

@@ -43,10 +43,10 @@ struct Question {
 // only join others are left out.
 Question AskInWords(const std::string& words, const std::vector<std::string>& without);
 
-// See Library::Search. `index` and `background` may be nullptr when the question has no vectors (`background`: no
-// `text`). Reads one state of the store.
+// See Library::Search. `index` and `background` may be nullptr when the question has no vectors (`background`: none of
+// texts). `allowed`: from ApplyFilter. Reads one state of the store.
 std::vector<SearchHit> SearchFor(Store& store, const VectorIndex* index, const Background* background,
-                                 const Question& question, const SearchFilter& filter, const SearchOptions& options);
+                                 const Question& question, Allowed allowed, const SearchOptions& options);
 
 // ---- parts of it, which see the store as the caller's Snapshot does
 

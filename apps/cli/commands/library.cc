@@ -48,19 +48,6 @@ void PrintReport(const IndexReport& report, const std::string& file, int64_t siz
   console.Line(Count(size) + (size == 1 ? " picture in " : " pictures in ") + Printable(FromHere(file)));
 }
 
-// The model that names things where the one that indexes has no classes.
-constexpr char kLabeler[] = "efficientnet-lite2";
-
-std::optional<Model> LoadLabeler(const Model& model, Console& console) {
-  if (model.info().classes > 0) return std::nullopt;
-  try {
-    return Model::Load(kLabeler);
-  } catch (const Error& error) {
-    console.Note("pictures get no labels: " + Printable(error.message()));
-    return std::nullopt;
-  }
-}
-
 // The model whose vectors the library holds, as it was when it made them. `wants_it`: the search is nothing without.
 std::optional<Model> LoadLibraryModel(const LibraryModel& known, bool wants_it, Console& console) {
   for (const std::string& name : {known.path, known.name}) {
