@@ -31,7 +31,7 @@ ROOMS = {
     "models": NN - {"kernels"},
     "runtime": RUNTIME,
     "library": RUNTIME,
-    "eval": RUNTIME,
+    "eval": RUNTIME | {"library"},
     "train": RUNTIME,
     "testing": TENSOR,
 }
@@ -42,7 +42,7 @@ PUBLIC = {
     "hub": {"error.h", "hub.h"},
     "runtime": {"error.h", "image.h", "model.h", "doctor.h", "hub.h"},
     "library": {"error.h", "image.h", "model.h", "library.h"},
-    "eval": {"error.h", "image.h", "model.h", "eval.h"},
+    "eval": {"error.h", "image.h", "model.h", "library.h", "eval.h"},
     "train": {"error.h", "image.h", "model.h", "eval.h", "train.h"},
 }
 PUBLIC_ELSEWHERE = {"error.h"}

@@ -31,6 +31,7 @@ enum Exit : int {
 struct EvalArguments {
   std::vector<std::string> train;  // shards to learn from
   std::string label_field;
+  std::string queries;  // file of queries and marks
   int64_t neighbours = 20;
   double penalty = -1;  // below 0: chosen
   int64_t max_samples = 0;
@@ -52,8 +53,11 @@ struct Arguments {
   std::string text_file;
   std::string database;
   std::vector<std::string> words;
-  std::string image;  // to search by
-  std::string task;   // to evaluate
+  std::string image;                  // to search by
+  std::vector<std::string> without;   // what must not be there
+  std::string after, before, folder;  // filters of a search
+  int64_t min_width = 0, min_height = 0;
+  std::string task;  // to evaluate
   EvalArguments eval;
   std::string recipe;                 // of a training run
   std::vector<std::string> settings;  // key=value, on top of the recipe

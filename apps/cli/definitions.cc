@@ -93,25 +93,55 @@ void DefineEmbed(CLI::App& command, Arguments& arguments) {
 }
 
 void DefineIndex(CLI::App& command, Arguments& arguments) {
-  command.add_option("DIR", arguments.inputs, "folders to add or refresh")->type_name("DIR")->required();
+  command.add_option("DIR", arguments.inputs, "folders to add or refresh (default: all folders of the library)")
+      ->type_name("DIR");
   DefineDatabase(command, arguments);
   DefineJobOptions(command, arguments);
 }
 
+void DefineSearchFilter(CLI::App& command, Arguments& arguments) {
+  command.add_option("--after", arguments.after, "taken on this day (or in this month, year) or later: 2024-05")
+      ->type_name("DATE");
+  command.add_option("--before", arguments.before, "taken before this day (or month, year)")->type_name("DATE");
+  command.add_option("--folder", arguments.folder, "in this folder or below")->type_name("DIR");
+  command.add_option("--min-width", arguments.min_width, "at least so many pixels wide")
+      ->type_name("PX")
+      ->check(Range(0, INT64_MAX));
+  command.add_option("--min-height", arguments.min_height, "at least so many pixels high")
+      ->type_name("PX")
+      ->check(Range(0, INT64_MAX));
+}
+
 void DefineSearch(CLI::App& command, Arguments& arguments) {
-  auto* words = command.add_option("WORDS", arguments.words, "words to find in labels, file names and folders");
-  auto* image =
-      command.add_option("--image", arguments.image, "find pictures that look like this one")->type_name("IMAGE");
+  command.add_option("WORDS", arguments.words, "what to find; -WORD for what must not be there");
+  command.add_option("--not", arguments.without, "what must not be there, in words; may be repeated")
+      ->type_name("WORDS")
+      ->allow_extra_args(false);
+  command.add_option("--image", arguments.image, "find pictures like this one")->type_name("IMAGE");
+  DefineSearchFilter(command, arguments);
   command.add_option("-k,--limit", arguments.limit, "at most this many results (default: 20)")
       ->type_name("N")
       ->check(Range(1, kMostResults));
-  command.add_flag("--all", arguments.all, "do not stop where relevance stops");
+  command.add_flag("--all", arguments.all, "weak matches, too");
   DefineDatabase(command, arguments);
-  DefineModel(command, arguments);
+  command
+      .add_option("--model", arguments.model,
+                  "name of a model, OWNER/NAME of one that was pulled, or a folder (default: that of the library)")
+      ->type_name("MODEL");
   DefineJson(command, arguments);
   DefineThreads(command, arguments);
-  command.callback([words, image] {
-    if (words->count() + image->count() == 0) throw CLI::RequiredError("WORDS or --image");
+  command.allow_extras();  // -dog is no option that we know
+  command.callback([&command, &arguments] {
+    std::vector<std::string> unknown;
+    for (const std::string& word : command.remaining()) {
+      const bool is_word = word.size() > 1 && word[0] == '-' && word[1] != '-';
+      (is_word ? arguments.words : unknown).push_back(word);
+    }
+    if (!unknown.empty()) throw CLI::ExtrasError(unknown);
+    if (arguments.words.empty() && arguments.without.empty() && arguments.image.empty() && arguments.after.empty() &&
+        arguments.before.empty() && arguments.folder.empty() && arguments.min_width + arguments.min_height == 0) {
+      throw CLI::RequiredError("WORDS, --image or a filter");
+    }
   });
 }
 
@@ -159,6 +189,10 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("--penalty", eval.penalty, "L2 penalty (linear-probe; default: the best on held-out pictures)")
       ->type_name("X")
       ->check(CLI::Validator(CLI::Range(0.0, 1e9)).description(""));
+  command
+      .add_option("--queries", eval.queries,
+                  "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
+      ->type_name("FILE");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));
@@ -261,7 +295,7 @@ constexpr Command kCommands[] = {
      "fovea embed samples --out samples.npy", DefineEmbed, Embed, true},
     {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index,
      true},
-    {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search,
+    {"search", "Find pictures in a library, by words, by a picture, or by both", "fovea search a dog on the beach -ball", DefineSearch, Search,
      true},
     {"train", "Train or fine-tune a model", "fovea train recipe.json --set epochs=5", DefineTrain, Train, true},
     {"eval", "Measure a model on pictures with labels, captions or answers", "fovea eval classify --data imagenet.tar",

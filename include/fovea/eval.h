@@ -115,6 +115,37 @@ struct RetrievalMetrics {
 RetrievalMetrics EvaluateRetrieval(const Model& model, const std::vector<std::string>& shards,
                                    const EvaluateOptions& options = {});
 
+// How well a library of pictures answers in words, and how well it stays silent.
+//
+// Two kinds of queries are put to a library made of the pictures of the shards: those given, whose matches are the
+// pictures with a caption that holds one of the query's marks (whole words, whatever their case), and captions, whose
+// match is their own picture. Each is asked twice: of the whole library, and of the library without its matches (of a
+// caption: without its picture and all those whose captions together hold half of its words).
+struct SearchMetrics {
+  int64_t pictures = 0, failed = 0;
+  struct Kind {
+    int64_t present = 0;    // queries with a match
+    double returned = 0;    // share of them whose answer holds a match
+    double precision = 0;   // mean share of the answer that matches, where the answer is not empty; NaN without any
+    int64_t removed = 0;    // queries asked without their matches
+    double empty = 0;       // share of them whose answer is empty
+    double area = 0;        // probability that a query with a match scores above one without (ROC), whatever the limit
+  };
+  Kind words, captions;
+  double seconds = 0;
+};
+struct SearchEvaluationOptions {
+  // "query TAB mark,mark,..." a line; lines that begin with # are passed over.
+  std::vector<std::string> queries;
+  int64_t captions = 400;          // at most so many, evenly spread
+  int64_t limit = 20;              // pictures an answer may hold
+  const Model* labeler = nullptr;  // as IndexOptions::labeler
+};
+// Throws kUnimplemented when the model compares no pictures with texts, kInvalidArgument for a query without marks, and
+// kNotFound, kCorruptData for a shard.
+SearchMetrics EvaluateSearch(const Model& model, const std::vector<std::string>& shards,
+                             const SearchEvaluationOptions& search, const EvaluateOptions& options = {});
+
 // Labelled vectors: values [N,D] row-major, labels [N] in [0,classes).
 struct LabelledVectors {
   std::span<const float> values;

@@ -1,8 +1,8 @@
-// A library of photographs: folders indexed once, then searched by picture and by words. One SQLite file.
+// A library of photographs: folders indexed once, then searched by words, by picture, or by both. One SQLite file.
 //
 //   fovea::Library library = fovea::Library::Open("photos.db", {});
 //   library.Index({"/home/ann/Pictures"}, model, {});
-//   for (const auto& hit : library.SearchByWords("dog beach", {.limit = 10})) ...
+//   for (const auto& hit : library.Search({.words = "dog on a beach -ball"}, &model, {.limit = 10})) ...
 //
 // What was reported as indexed survives a crash or `kill -9` at any moment. A library may be read while it is being
 // indexed, by this program or another, and its functions may be called from any number of threads.
@@ -53,6 +53,9 @@ struct IndexOptions {
   int64_t labels_per_picture = 5;
   DecodeOptions decode;
   IndexSchedule schedule;
+  // Names what is in the pictures where the job's own model has no classes (or less useful ones): each picture then
+  // passes through both. Kept by the caller until the job ends; nullptr for none.
+  const Model* labeler = nullptr;
   bool retry_failed = false;  // try files again that failed before and have not changed
   // Both are called on the thread that called Index. Progress comes at most a few times a second and once at the end,
   // and counts what is on disk; failures include those remembered from an earlier run. An exception thrown by them ends
@@ -74,6 +77,25 @@ struct IndexReport {
   double seconds = 0;
 };
 
+// Which pictures a search may return. A picture's date is the one in its EXIF data (local time where it was taken),
+// else that of its file (local time here).
+struct SearchFilter {
+  std::string after;   // "2024", "2024-05", "2024-05-03", "2024-05-03T12:30[:00]": its beginning or later
+  std::string before;  // earlier than its beginning
+  std::string folder;  // at or below it
+  int64_t min_width_px = 0, min_height_px = 0;
+  bool operator==(const SearchFilter&) const = default;
+};
+
+// What to look for. With neither words nor a picture: all that the filter leaves, the newest first.
+struct SearchQuery {
+  // Words to find; quotes make phrases, a "-" before a word or phrase says that it must not be there. Any input is safe.
+  std::string words;
+  std::vector<std::string> without;  // further things that must not be there, each in words
+  const Image* image = nullptr;      // pictures like this one
+  SearchFilter filter;
+};
+
 struct SearchOptions {
   int64_t limit = 20;
   bool all = false;  // do not stop where relevance stops
@@ -82,7 +104,18 @@ struct SearchOptions {
 struct SearchHit {
   std::string path;
   double score;     // 0..1, comparable within one search only
-  std::string why;  // for people: "similar picture (0.83)", "label: golden retriever (0.91)", "folder: beach"
+  std::string why;  // for people: "fits the words (0.83)", "label: golden retriever (0.91)", "folder: beach"; with
+                    // several pieces of evidence each one's share
+  bool is_weak = false;  // beyond where relevance stops (SearchOptions::all)
+};
+
+// A model that has seen pictures of a library.
+struct LibraryModel {
+  std::string name, path;  // as the index job loaded it; path "" when that is not known
+  std::string fingerprint;
+  bool reads_text;   // it compares pictures with texts, so that a search in words wants it
+  int64_t pictures;  // different ones that it has seen
+  bool is_complete;  // it has seen all of the library
 };
 
 // What the library knows of one file.
@@ -105,19 +138,34 @@ class Library {
   Library(Library&&) noexcept;
   Library& operator=(Library&&) noexcept;
 
-  // Adds, refreshes and removes so that the library matches the folders (or single files) given. Files of other folders
-  // stay as they are, and so do files below a folder that cannot be read (or is not there: an unplugged drive). Hidden
-  // files are left out; links are followed. Throws kIo, kCorruptData (of the library), kInvalidArgument (no folders,
-  // opened read_only).
+  // Adds, refreshes and removes so that the library matches the folders (or single files) given; none: all folders of
+  // the library. Files of other folders stay as they are, and so do files below a folder that cannot be read (or is not
+  // there: an unplugged drive). Hidden files are left out; links are followed.
+  //
+  // Another model than before sees every picture again. Until it is through, the vectors of the old one answer; they
+  // are removed when the new ones are complete. A job that was interrupted goes on where it stopped.
+  //
+  // Throws kIo, kCorruptData (of the library), kInvalidArgument (no folders, opened read_only).
   IndexReport Index(const std::vector<std::string>& folders, const Model& model, const IndexOptions& options);
+
+  // Models whose vectors the library holds, first the one to search with: the one that has seen most.
+  std::vector<LibraryModel> Models() const;
+
+  // Pictures that fit what is asked, best first. With a model that reads text (CLIP and its kind), words are compared
+  // with what the pictures show, beside labels, file names and folders; docs/search.md says how the evidence is joined
+  // and where relevance stops. With another model, or nullptr, words are found in labels, names and folders alone, where
+  // all must match. A query that nothing fits finds nothing.
+  //
+  // Throws kInvalidArgument (a date that is none; the library holds no picture that this model has seen),
+  // kUnimplemented (a picture is given and the model embeds nothing, or there is no model).
+  std::vector<SearchHit> Search(const SearchQuery& query, const Model* model, const SearchOptions& options) const;
 
   // Pictures that look like this one. Pictures indexed by another model (fingerprint) are not comparable and are left
   // out. Relevance stops below three robust standard deviations above what is ordinary for this query, and below the
-  // middle between ordinary and the best hit that is not the picture itself. Throws kUnimplemented when the model
-  // embeds nothing.
+  // middle between ordinary and the best hit that is not the picture itself. Throws as Search.
   std::vector<SearchHit> SearchByImage(const Image& image, const Model& model, const SearchOptions& options) const;
-  // Pictures whose labels, file name or folders match all words (prefixes count); quotes make phrases; any input is
-  // safe. Folders count from the indexed one down. Relevance stops at a quarter of the best score.
+  // Pictures whose labels, file name or folders match all words (prefixes count); needs no model. Folders count from the
+  // indexed one down. Relevance stops at a quarter of the best score.
   std::vector<SearchHit> SearchByWords(const std::string& words, const SearchOptions& options) const;
 
   // Nothing when the path is not indexed or failed.

@@ -37,7 +37,8 @@ struct Prepared {
 // What is known of a failure.
 struct Reason {
   std::string text;
-  bool is_lasting = false;  // lies in the file itself: no use to try again before it changes
+  bool is_lasting = false;       // lies in the file itself: no use to try again before it changes
+  bool is_models_fault = false;  // the picture was read
 };
 
 Reason ReasonOf(const std::exception& exception) {
@@ -88,6 +89,7 @@ class Job {
     if (error_) std::rethrow_exception(error_);
     if (!Cancelled()) writer_.RemoveGone(seen_, unreadable_);
     writer_.Sweep(options_.keep_unused_seconds);
+    if (!Cancelled()) writer_.DropOlderModels();
     ReportProgress(/*is_last=*/true);
     IndexReport report = writer_.report();
     report.unchanged += unchanged_;
@@ -163,11 +165,11 @@ class Job {
 
   void Found(FoundFile file) {
     ++found_;
-    std::optional<KnownFile> known = scan_reader_.FindFile(file.path);
+    std::optional<KnownFile> known = scan_reader_.FindFile(file.path, writer_.model_id());
     if (known.has_value()) {
       if (known->id < static_cast<int64_t>(seen_.size())) seen_[static_cast<size_t>(known->id)] = true;
       if (known->stamp == file.stamp) {
-        if (known->content_id != 0 && known->model_id == writer_.model_id()) {
+        if (known->content_id != 0 && known->is_analysed) {
           ++unchanged_;
           return;
         }
@@ -246,6 +248,7 @@ class Job {
       if (at != std::string::npos) text.replace(at, name.size(), base::PrintableUtf8(failed.path));
       Outcome outcome = MakeOutcome(Outcome::Kind::kFailed, std::move(failed), hash, std::move(text));
       outcome.failed_by = reason.is_lasting ? failed_by_ : "";
+      outcome.is_models_fault = reason.is_models_fault;
       outcomes_.Push(std::move(outcome));
     };
     queue(std::move(file));
@@ -315,7 +318,8 @@ class Job {
         Analyze(single);
       }
     } else if (analyses.empty()) {
-      reason.is_lasting = false;  // the picture was read: the cause lies in the model
+      reason.is_lasting = false;
+      reason.is_models_fault = true;
       Settle(std::move(batch[0].file), batch[0].content.hash, true, reason);
     } else {
       for (size_t i = 0; i < batch.size(); ++i) QueueAnalysed(batch[i], std::move(analyses[i]));

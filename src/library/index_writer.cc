@@ -58,14 +58,16 @@ void IndexWriter::WriteOne(const Outcome& outcome, IndexReport& counts) {
     ++counts.failed;
     return;
   }
-  const std::optional<KnownFile> known = store_.FindFile(outcome.file.path);
+  const std::optional<KnownFile> known = store_.FindFile(outcome.file.path, model_id_);
   if (outcome.kind != Kind::kFailed) {
     WriteContent(outcome, known, counts);
     return;
   }
   ++counts.failed;
-  // A picture that cannot be read today (no permission, a failing drive) keeps what is known of it.
-  const bool keeps_data = outcome.failed_by.empty() && known.has_value() && known->content_id != 0;
+  // A picture that cannot be read today (no permission, a failing drive) keeps what is known of it. One that only the
+  // model fails on does not: it would keep the embeddings of an older model in use for ever.
+  const bool keeps_data =
+      outcome.failed_by.empty() && !outcome.is_models_fault && known.has_value() && known->content_id != 0;
   if (!keeps_data) {
     store_.PutFailure(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp, outcome.reason,
                       outcome.failed_by);
@@ -84,7 +86,7 @@ void IndexWriter::WriteContent(const Outcome& outcome, const std::optional<Known
   store_.PutFile(outcome.file.path, RootOf(outcome.file.path), outcome.file.stamp, content_id);
   if (!known.has_value()) {
     ++counts.added;
-  } else if (known->content_id == content_id && known->model_id == model_id_ && outcome.kind == Outcome::Kind::kKnown) {
+  } else if (known->content_id == content_id && known->is_analysed && outcome.kind == Outcome::Kind::kKnown) {
     ++counts.unchanged;
   } else {
     ++counts.updated;
@@ -141,6 +143,17 @@ void IndexWriter::Sweep(int64_t keep_seconds) {
   Transaction transaction(store_.db());
   store_.SweepContent(static_cast<int64_t>(std::time(nullptr)), keep_seconds);
   transaction.Commit();
+}
+
+// In groups, so that searches of other connections never wait long and a kill loses nothing but time: the model that
+// replaces these is complete already.
+void IndexWriter::DropOlderModels() {
+  constexpr int64_t kGroup = 2000;
+  for (int64_t dropped = 1; dropped > 0 && store_.IsComplete(model_id_);) {
+    Transaction transaction(store_.db());
+    dropped = store_.DropOlderModels(model_id_, kGroup);
+    transaction.Commit();
+  }
 }
 
 }  // namespace fovea::library

@@ -35,6 +35,7 @@ struct Outcome {
   ContentRecord content;  // kAnalysed
   std::string reason;     // kFailed, kRemembered, kUnreadable
   std::string failed_by;
+  bool is_models_fault = false;  // kFailed: the file was read, the model failed
   bool owns_claim = false;  // the hash is to be released after the commit
 };
 
@@ -54,6 +55,8 @@ class IndexWriter {
   void RemoveGone(const std::vector<bool>& seen, const std::vector<std::string>& unreadable);
   // Deletes content that has been unused for long.
   void Sweep(int64_t keep_seconds);
+  // Deletes the embeddings of models that came before this one, if it has seen every picture of the library.
+  void DropOlderModels();
 
   const IndexReport& report() const { return report_; }
 

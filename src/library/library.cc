@@ -27,8 +27,24 @@ Library Library::Open(const std::string& file, const LibraryOptions& options) {
 }
 
 std::vector<SearchHit> Library::SearchByWords(const std::string& words, const SearchOptions& options) const {
+  const library::Question question = library::AskInWords(words, {});
+  if (question.terms.empty() && question.without.empty()) return {};
   const std::lock_guard lock(impl_->mutex);
-  return library::SearchByWords(impl_->reader, words, options);
+  return library::SearchFor(impl_->reader, nullptr, nullptr, question, {}, options);
+}
+
+std::vector<LibraryModel> Library::Models() const {
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<LibraryModel> models;
+  for (const library::ModelCoverage& coverage : impl_->reader.Models()) {
+    models.push_back({.name = coverage.model.name,
+                      .path = coverage.model.path,
+                      .fingerprint = coverage.model.fingerprint,
+                      .reads_text = coverage.model.reads_text,
+                      .pictures = coverage.contents,
+                      .is_complete = impl_->reader.IsComplete(coverage.id)});
+  }
+  return models;
 }
 
 std::optional<PhotoRecord> Library::Find(const std::string& path) const {

@@ -1,6 +1,8 @@
 // What a Library holds. Functions that need a model stand in library_model.cc, so that the rest links without one.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -22,6 +24,7 @@ struct Library::Impl {
   std::mutex mutex;  // guards what follows
   library::Store reader;
   library::EmbeddingCache embeddings;
+  std::map<std::string, std::shared_ptr<const library::Background>> backgrounds;  // by fingerprint of the model
 };
 
 }  // namespace fovea

@@ -1,36 +1,85 @@
-// Search by vector is a lookup and a stop rule. Search by words streams all matches of FTS5 in order of row, beside one
-// cursor for each word and column that tells where the word matched: nothing is tokenized a second time, and memory
-// does not grow with the number of matches.
+// Which search answers which question, and the two simple ones: by a picture and by words.
 #include "library/search.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <limits>
-#include <unordered_set>
+#include <map>
 
 #include "base/error.h"
-#include "library/words.h"
+#include "library/relevance.h"
+#include "library/word_search.h"
 
 namespace fovea::library {
 namespace {
 
-// All reads inside see one state of the library.
-class Snapshot {
- public:
-  explicit Snapshot(Database& db) : db_(db) { db_.Run("BEGIN"); }
-  ~Snapshot() {
-    try {
-      db_.Run("COMMIT");
-    } catch (const Error&) {  // nothing was written: nothing is lost
+constexpr double kRelevantShare = 0.25;
+// What must not be there rules out labels that are at least this likely, and pictures whose z for it one in a hundred
+// unrelated pictures would reach.
+constexpr double kForbiddingLabel = 0.1, kForbiddingZ = 2.33;
+
+// Files whose labels, names or folders say something that must not be there.
+void Forbid(Store& store, const Question& question, Allowed& allowed) {
+  for (const std::vector<QueryTerm>& terms : question.without) {
+    if (terms.empty()) continue;
+    std::unordered_set<int64_t> found;
+    WordSearch(store.db(), terms, {}).ForEach(allowed, [&](const WordHit& hit) {
+      const bool is_sure = std::all_of(hit.evidence.begin(), hit.evidence.end(), [](const WordEvidence& evidence) {
+        return evidence.weight >= kForbiddingLabel;
+      });
+      if (is_sure) found.insert(hit.file_id);
+    });
+    allowed.forbidden.merge(found);
+  }
+}
+
+// The same for what the pictures show. The result refers to its arguments.
+std::function<bool(int64_t)> RulesOut(const VectorIndex& index, const Background& background,
+                                      const Question& question) {
+  std::vector<std::vector<float>> centred;
+  for (const std::vector<float>& vector : question.without_vectors) centred.push_back(background.Centred(vector));
+  return [&index, &background, centred = std::move(centred)](int64_t content) {
+    const std::span<const float> picture = index.RowOf(content);
+    return !picture.empty() && std::any_of(centred.begin(), centred.end(), [&](const std::vector<float>& vector) {
+      return background.Z(vector, picture) >= kForbiddingZ;
+    });
+  };
+}
+
+// Nothing is asked for but what a filter leaves: the newest first.
+std::vector<SearchHit> List(Store& store, const Allowed& allowed, const SearchOptions& options) {
+  std::vector<SearchHit> hits;
+  if (options.limit <= 0) return hits;
+  ForEachNewest(store, allowed, [&](const DatedFile& file) {
+    hits.push_back({.path = file.path, .score = 1, .why = "date: " + file.date.substr(0, 10)});
+    return static_cast<int64_t>(hits.size()) < options.limit;
+  });
+  return hits;
+}
+
+// Both rankings in one: reciprocal ranks summed (Cormack et al. 2009), scaled so that first in both is 1. For models
+// that cannot compare pictures with words.
+std::vector<SearchHit> Fused(const std::vector<SearchHit>& by_image, const std::vector<SearchHit>& by_words,
+                             int64_t limit) {
+  constexpr double kDamping = 60;
+  std::map<std::string, SearchHit> by_path;
+  for (const auto* hits : {&by_image, &by_words}) {
+    for (size_t rank = 0; rank < hits->size(); ++rank) {
+      SearchHit& hit = by_path[(*hits)[rank].path];
+      hit.path = (*hits)[rank].path;
+      hit.score += 0.5 * (kDamping + 1) / (kDamping + 1 + static_cast<double>(rank));
+      hit.why += (hit.why.empty() ? "" : "; ") + (*hits)[rank].why;
     }
   }
-  Snapshot(const Snapshot&) = delete;
-  Snapshot& operator=(const Snapshot&) = delete;
+  std::vector<SearchHit> fused;
+  for (auto& [path, hit] : by_path) fused.push_back(std::move(hit));
+  std::stable_sort(fused.begin(), fused.end(),
+                   [](const SearchHit& a, const SearchHit& b) { return a.score > b.score; });
+  if (static_cast<int64_t>(fused.size()) > limit) fused.resize(static_cast<size_t>(limit));
+  return fused;
+}
 
- private:
-  Database& db_;
-};
+}  // namespace
 
 std::string TwoDigits(double score) {
   char text[16];
@@ -38,13 +87,28 @@ std::string TwoDigits(double score) {
   return text;
 }
 
-float MedianOf(std::vector<float>& values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+Question AskInWords(const std::string& words, const std::vector<std::string>& without) {
+  Question question;
+  for (QueryTerm& term : ParseQuery(words)) {
+    if (!term.is_negative) {
+      question.terms.push_back(std::move(term));
+      continue;
+    }
+    term.is_negative = false;
+    term.is_whole = true;
+    question.without.push_back({std::move(term)});
+  }
+  question.terms = ContentTerms(std::move(question.terms));
+  for (const std::string& text : without) {
+    std::vector<QueryTerm> terms = ContentTerms(ParseQuery(text));
+    for (QueryTerm& term : terms) {
+      term.is_negative = false;
+      term.is_whole = true;
+    }
+    if (!terms.empty()) question.without.push_back(std::move(terms));
+  }
+  return question;
 }
-
-}  // namespace
 
 const VectorIndex* EmbeddingCache::Refresh(Store& store, const std::string& fingerprint, int64_t dim) {
   const Snapshot snapshot(store.db());
@@ -65,209 +129,73 @@ const VectorIndex* EmbeddingCache::Refresh(Store& store, const std::string& fing
   return index_.get();
 }
 
-float RelevanceFloor(std::vector<float> sample, float best) {
-  if (sample.empty()) return best;
-  const float ordinary = MedianOf(sample);
-  const float middle = ordinary + 0.5f * (best - ordinary);
-  if (sample.size() < 16) return middle;
-  for (float& value : sample) value = std::abs(value - ordinary);
-  const float deviation =
-      std::max(0.01f, 1.4826f * MedianOf(sample));  // 1.4826: equals the standard deviation of a normal distribution
-  return std::max(middle, ordinary + 3 * deviation);
+std::vector<SearchHit> SearchFor(Store& store, const VectorIndex* index, const Background* background,
+                                 const Question& question, Allowed allowed, const SearchOptions& options) {
+  const Snapshot snapshot(store.db());
+  Forbid(store, question, allowed);
+  if (index != nullptr && background != nullptr && !question.without_vectors.empty())
+    allowed.rules_out = RulesOut(*index, *background, question);
+  if (index != nullptr && background != nullptr && !question.text.empty())
+    return SearchByMeaning(store, *index, *background, question, allowed, options);
+  const bool has_image = index != nullptr && !question.image.empty();
+  if (!has_image && question.terms.empty()) return List(store, allowed, options);
+  if (!has_image) return SearchByWords(store, question.terms, allowed, options);
+  const std::vector<SearchHit> by_image = SearchByVector(store, *index, question.image, allowed, options);
+  if (question.terms.empty()) return by_image;
+  return Fused(by_image, SearchByWords(store, question.terms, allowed, options), options.limit);
 }
 
 std::vector<SearchHit> SearchByVector(Store& store, const VectorIndex& index, std::span<const float> query,
-                                      const SearchOptions& options) {
+                                      const Allowed& allowed, const SearchOptions& options) {
   constexpr int64_t kSample = 4096;
   // The picture itself or a copy of it says nothing of how near the others could be.
   constexpr float kSamePicture = 0.97f;
   std::vector<SearchHit> hits;
   if (options.limit <= 0 || index.size() == 0) return hits;
-  const Snapshot snapshot(store.db());
-  // Some contents have no file any more: ask for more until there are enough.
+  // Some contents have no file any more, or none that is allowed: ask for more until there are enough.
   for (int64_t k = std::min(options.limit, index.size()) + 16;; k *= 4) {
     hits.clear();
-    const std::vector<VectorHit> found = index.Search(query, k);
+    const std::vector<VectorHit> found =
+        allowed.is_all ? index.Search(query, k)
+                       : index.SearchAmong(query, k, [&](int64_t id) { return allowed.HasContent(id); });
     if (found.empty()) return hits;
     const auto best =
         std::find_if(found.begin(), found.end(), [](const VectorHit& hit) { return hit.score < kSamePicture; });
-    const float floor = options.all ? -std::numeric_limits<float>::infinity()
-                                    : RelevanceFloor(index.SampleScores(query, kSample),
-                                                     (best != found.end() ? *best : found[0]).score);
-    bool has_stopped = k >= index.size();
+    const float floor =
+        RelevanceFloor(index.SampleScores(query, kSample), (best != found.end() ? *best : found[0]).score);
+    bool has_stopped = k >= index.size() || static_cast<int64_t>(found.size()) < k;
     for (const VectorHit& hit : found) {
-      const int64_t room = options.limit - static_cast<int64_t>(hits.size());
-      has_stopped |= hit.score < floor || room <= 0;
-      if (hit.score < floor || room <= 0) break;
+      const bool is_weak = hit.score < floor;
+      has_stopped |= is_weak && !options.all;
+      if (has_stopped && is_weak && !options.all) break;
       const double score = std::clamp(static_cast<double>(hit.score), 0.0, 1.0);
-      for (std::string& path : store.PathsOfContent(hit.id, room)) {
-        hits.push_back({std::move(path), score, "similar picture (" + TwoDigits(score) + ")"});
+      for (Store::PathOfFile& file : store.FilesOfContent(hit.id, std::numeric_limits<int64_t>::max())) {
+        if (!allowed.HasFileOf(file.file_id, hit.id)) continue;
+        if (static_cast<int64_t>(hits.size()) >= options.limit) return hits;
+        hits.push_back({.path = std::move(file.path),
+                        .score = score,
+                        .why = "similar picture (" + TwoDigits(score) + ")",
+                        .is_weak = is_weak});
       }
     }
     if (has_stopped) return hits;
   }
 }
 
-namespace {
-
-constexpr double kNameEvidence = 0.8, kFolderEvidence = 0.6, kBm25Share = 0.1, kRelevantShare = 0.25;
-
-// Rows of `words` where one term matches in one column, in order; asked about ascending rows.
-class ColumnMatches {
- public:
-  ColumnMatches(Database& db, const char* column, const QueryTerm& term, size_t number)
-      : rows_(db.Query(base::StrCat("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid -- ", column, number),
-                       base::StrCat(column, " : ", term.Fts()))) {
-    Advance();
-  }
-  bool Contains(int64_t row) {
-    while (row_ < row) Advance();
-    return row_ == row;
-  }
-
- private:
-  void Advance() { row_ = rows_.Next() ? rows_.Int(0) : std::numeric_limits<int64_t>::max(); }
-  Cursor rows_;
-  int64_t row_ = 0;
-};
-
-// One word of the query and where it matches.
-struct TermMatches {
-  TermMatches(Database& db, const QueryTerm& query_term, size_t number)
-      : term(query_term), names(db, "name", query_term, number), folders(db, "folders", query_term, number) {
-    for (auto rows = db.Query("SELECT rowid FROM label_words WHERE label_words MATCH ?", term.Fts()); rows.Next();)
-      labels.insert(rows.Int(0));
-  }
-  QueryTerm term;
-  ColumnMatches names, folders;
-  std::unordered_set<int64_t> labels;  // ids
-};
-
-struct Evidence {
-  enum class Source { kNone, kLabel, kName, kFolder };
-  Source source = Source::kNone;
-  double weight = 0;
-  int64_t label_id = 0;
-};
-
-struct WordHit {
-  int64_t file_id;
-  double score;
-  std::vector<Evidence> evidence;  // one for each term
-};
-
-bool IsBetter(const WordHit& a, const WordHit& b) {
-  return a.score != b.score ? a.score > b.score : a.file_id < b.file_id;
-}
-
-class WordSearch {
- public:
-  WordSearch(Database& db, std::vector<QueryTerm> terms, int64_t limit) : db_(db), limit_(static_cast<size_t>(limit)) {
-    for (size_t i = 0; i < terms.size(); ++i) {
-      match_ += (i == 0 ? "" : " AND ") + terms[i].Fts();
-      terms_.push_back(std::make_unique<TermMatches>(db, terms[i], i));
-    }
-  }
-
-  // The best hits, best first.
-  std::vector<WordHit> Run() {
-    std::vector<WordHit> best;  // heap, worst on top
-    for (auto rows = db_.Query(
-             "SELECT w.rowid, bm25(words, 10.0, 5.0, 3.0), f.content_id FROM words w JOIN file f ON f.id = w.rowid "
-             "WHERE words MATCH ? ORDER BY w.rowid",
-             match_);
-         rows.Next();) {
-      WordHit hit = Judge(rows.Int(0), -rows.Double(1), rows.Int(2));
-      if (best.size() == limit_ && !IsBetter(hit, best.front())) continue;
-      if (best.size() == limit_) {
-        std::pop_heap(best.begin(), best.end(), IsBetter);
-        best.pop_back();
-      }
-      best.push_back(std::move(hit));
-      std::push_heap(best.begin(), best.end(), IsBetter);
-    }
-    std::sort_heap(best.begin(), best.end(), IsBetter);
-    return best;
-  }
-
-  // "label: golden retriever (0.91), folder: beach"
-  std::string Why(const WordHit& hit) {
-    std::vector<std::string> reasons;
-    for (size_t i = 0; i < terms_.size(); ++i) {
-      std::string reason = Reason(hit, hit.evidence[i], terms_[i]->term);
-      if (std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) reasons.push_back(std::move(reason));
-    }
-    return base::Join(reasons);
-  }
-
- private:
-  WordHit Judge(int64_t file_id, double bm25, int64_t content_id) {
-    WordHit hit{file_id, 0, std::vector<Evidence>(terms_.size())};
-    for (size_t i = 0; i < terms_.size(); ++i) {
-      // Both cursors must move on, whichever decides.
-      const bool in_folders = terms_[i]->folders.Contains(file_id), in_name = terms_[i]->names.Contains(file_id);
-      if (in_folders) hit.evidence[i] = {Evidence::Source::kFolder, kFolderEvidence};
-      if (in_name) hit.evidence[i] = {Evidence::Source::kName, kNameEvidence};
-    }
-    for (auto rows =
-             db_.Query("SELECT label_id, score FROM picture_label WHERE content_id = ? ORDER BY rank", content_id);
-         rows.Next();) {
-      for (size_t i = 0; i < terms_.size(); ++i) {
-        Evidence& evidence = hit.evidence[i];
-        const bool is_better = rows.Double(1) > evidence.weight || evidence.source == Evidence::Source::kNone;
-        if (is_better && terms_[i]->labels.contains(rows.Int(0)))
-          evidence = {Evidence::Source::kLabel, rows.Double(1), rows.Int(0)};
-      }
-    }
-    double sum = 0;
-    for (const Evidence& evidence : hit.evidence) sum += evidence.weight;
-    bm25 = std::max(bm25, 0.0);
-    hit.score = (1 - kBm25Share) * sum / static_cast<double>(terms_.size()) + kBm25Share * bm25 / (1 + bm25);
-    return hit;
-  }
-
-  std::string Reason(const WordHit& hit, const Evidence& evidence, const QueryTerm& term) {
-    if (evidence.source == Evidence::Source::kLabel) {
-      auto row = db_.Query("SELECT name FROM label WHERE id = ?", evidence.label_id);
-      return row.Next() ? base::StrCat("label: ", row.Text(0), " (", TwoDigits(evidence.weight), ")") : "label";
-    }
-    if (evidence.source == Evidence::Source::kFolder) return "folder: " + MatchedFolder(hit.file_id, term);
-    return "file name";
-  }
-
-  // The folder that FTS5 marks: folders stand one on a line, inner words after a tab.
-  std::string MatchedFolder(int64_t file_id, const QueryTerm& term) {
-    auto row = db_.Query("SELECT highlight(words, 2, char(1), char(2)) FROM words WHERE words MATCH ? AND rowid = ?",
-                         "folders : " + term.Fts(), file_id);
-    if (!row.Next()) return "";
-    const std::vector<std::string> lines = base::Split(row.Text(0), '\n');
-    const auto marked = std::find_if(lines.begin(), lines.end(),
-                                     [](const std::string& line) { return line.find('\1') != std::string::npos; });
-    std::string name = marked == lines.end() ? "" : base::Split(*marked, '\t')[0];
-    std::erase_if(name, [](char c) { return c == '\1' || c == '\2'; });
-    return name;
-  }
-
-  Database& db_;
-  const size_t limit_;
-  std::string match_;
-  std::vector<std::unique_ptr<TermMatches>> terms_;
-};
-
-}  // namespace
-
-std::vector<SearchHit> SearchByWords(Store& store, const std::string& words, const SearchOptions& options) {
+std::vector<SearchHit> SearchByWords(Store& store, const std::vector<QueryTerm>& terms, const Allowed& allowed,
+                                     const SearchOptions& options) {
   std::vector<SearchHit> hits;
-  std::vector<QueryTerm> terms = ParseQuery(words);
   if (terms.empty() || options.limit <= 0) return hits;
-  const Snapshot snapshot(store.db());
-  WordSearch search(store.db(), std::move(terms), options.limit);
-  const std::vector<WordHit> found = search.Run();
+  WordSearch search(store.db(), terms, {.limit = options.limit});
+  const std::vector<WordHit> found = search.Run(allowed);
   for (const WordHit& hit : found) {
-    if (!options.all && hit.score < kRelevantShare * found[0].score) break;
+    const bool is_weak = hit.score < kRelevantShare * found[0].score;
+    if (!options.all && is_weak) break;
+    if (allowed.rules_out && allowed.rules_out(hit.content_id)) continue;
     auto row = store.db().Query("SELECT path FROM file WHERE id = ?", hit.file_id);
     row.Next();
-    hits.push_back({std::string(row.Bytes(0)), hit.score, search.Why(hit)});
+    hits.push_back(
+        {.path = std::string(row.Bytes(0)), .score = hit.score, .why = search.Why(hit), .is_weak = is_weak});
   }
   return hits;
 }

@@ -178,7 +178,7 @@ TEST_F(SearchTest, VectorsFollowTheLibrary) {
   EXPECT_EQ(search(0, {.limit = 100, .all = true}).size(), 11u);
   {
     Transaction transaction(store_.db());
-    store_.RemoveFile(store_.FindFile("/p/new")->id);
+    store_.RemoveFile(store_.FindFile("/p/new", 0)->id);
     transaction.Commit();
   }
   EXPECT_EQ(search(0, {.limit = 1, .all = true}), (Strings{"1"}));  // content without a file is passed over

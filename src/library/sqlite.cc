@@ -139,6 +139,13 @@ void Database::FailSqlite(int code, std::string_view action) const {
   Fail(CodeOf(code), "[library] cannot ", action, " ", base::PrintableUtf8(file_), ": ", sqlite3_errmsg(handle_), hint);
 }
 
+Snapshot::~Snapshot() {
+  try {
+    db_.Run("COMMIT");
+  } catch (const Error&) {  // nothing was written: nothing is lost
+  }
+}
+
 Transaction::Transaction(Database& db) : db_(db) { db_.Run("BEGIN IMMEDIATE"); }
 
 Transaction::~Transaction() {

@@ -121,6 +121,18 @@ class Database {
   std::unordered_map<std::string, sqlite3_stmt*> statements_;
 };
 
+// All reads inside see one state of the file.
+class Snapshot {
+ public:
+  explicit Snapshot(Database& db) : db_(db) { db_.Run("BEGIN"); }
+  ~Snapshot();
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+ private:
+  Database& db_;
+};
+
 // Rolls back unless Commit was called. Takes the write lock at once, so that a later step cannot fail for it.
 class Transaction {
  public:

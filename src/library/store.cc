@@ -22,14 +22,16 @@ constexpr int64_t kApplicationId = 0x466F7661;  // "Fova"
 
 constexpr char kSchema[] = R"sql(
 CREATE TABLE root(id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE);
-CREATE TABLE model(id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL, embedding_dim INTEGER NOT NULL);
+CREATE TABLE model(
+  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL, embedding_dim INTEGER NOT NULL,
+  path TEXT NOT NULL, reads_text INTEGER NOT NULL, started INTEGER NOT NULL);
 CREATE TABLE content(
   id INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL UNIQUE, format TEXT NOT NULL, width_px INTEGER NOT NULL, height_px INTEGER NOT NULL,
   capture_time TEXT NOT NULL, latitude REAL, longitude REAL, unused_since INTEGER);
 CREATE INDEX content_unused ON content(unused_since) WHERE unused_since IS NOT NULL;
 CREATE TABLE analysis(
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, content_id INTEGER NOT NULL UNIQUE REFERENCES content(id) ON DELETE CASCADE,
-  model_id INTEGER NOT NULL REFERENCES model(id), embedding BLOB NOT NULL);
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, content_id INTEGER NOT NULL REFERENCES content(id) ON DELETE CASCADE,
+  model_id INTEGER NOT NULL REFERENCES model(id), embedding BLOB NOT NULL, UNIQUE(content_id, model_id));
 CREATE TABLE label(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE picture_label(
   content_id INTEGER NOT NULL REFERENCES content(id) ON DELETE CASCADE, rank INTEGER NOT NULL, label_id INTEGER NOT NULL REFERENCES label(id),
@@ -43,6 +45,21 @@ CREATE TABLE counter(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWI
 INSERT INTO counter VALUES('embedding_epoch', 0);
 CREATE VIRTUAL TABLE words USING fts5(labels, name, folders, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3');
 CREATE VIRTUAL TABLE label_words USING fts5(name, tokenize = 'unicode61 remove_diacritics 2');
+)sql";
+
+// From one embedding a content to one a content and model.
+constexpr char kFromVersion1[] = R"sql(
+ALTER TABLE model ADD COLUMN path TEXT NOT NULL DEFAULT '';
+ALTER TABLE model ADD COLUMN reads_text INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE model ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
+UPDATE model SET started = id;
+CREATE TABLE new_analysis(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, content_id INTEGER NOT NULL REFERENCES content(id) ON DELETE CASCADE,
+  model_id INTEGER NOT NULL REFERENCES model(id), embedding BLOB NOT NULL, UNIQUE(content_id, model_id));
+INSERT INTO new_analysis SELECT seq, content_id, model_id, embedding FROM analysis;
+DROP TABLE analysis;
+ALTER TABLE new_analysis RENAME TO analysis;
+UPDATE counter SET value = value + 1 WHERE name = 'embedding_epoch';
 )sql";
 
 std::string_view AsBytes(const std::vector<float>& values) {
@@ -100,13 +117,14 @@ const std::string& RequireFile(const std::string& file, Database::Mode mode) {
 }  // namespace
 
 Store::Store(const std::string& file, Database::Mode mode) : db_(RequireFile(file, mode), mode) {
-  RequireLibrary();
-  db_.Execute("PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA trusted_schema = OFF");
   // FULL: a commit returns when the log is on the disk, so that even a power cut keeps what was reported done.
   if (mode != Database::Mode::kReadOnly) db_.Execute("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864");
+  db_.Execute("PRAGMA cache_size = -16384; PRAGMA trusted_schema = OFF");
+  RequireLibrary(mode);
+  db_.Execute("PRAGMA foreign_keys = ON");
 }
 
-void Store::RequireLibrary() {
+void Store::RequireLibrary(Database::Mode mode) {
   const int64_t application = db_.Scalar("PRAGMA application_id", 0);
   const int64_t version = db_.Scalar("PRAGMA user_version", 0);
   RequireData(application == kApplicationId, "[library] ", base::PrintableUtf8(db_.file()), " is not a Fovea library");
@@ -114,21 +132,34 @@ void Store::RequireLibrary() {
     Fail(ErrorCode::kUnimplemented, "[library] ", base::PrintableUtf8(db_.file()), " has version ", version,
          ", this program knows up to ", kVersion, "; hint: use a newer Fovea");
   }
-  RequireData(version == kVersion, "[library] ", base::PrintableUtf8(db_.file()), " has unknown version ", version);
+  RequireData(version >= 1, "[library] ", base::PrintableUtf8(db_.file()), " has unknown version ", version);
+  constexpr int64_t kTables = 10;
+  RequireData(
+      db_.Scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('root', 'model', 'content', "
+                 "'analysis', 'label', 'picture_label', 'file', 'counter', 'words', 'label_words')",
+                 0) == kTables,
+      "[library] ", base::PrintableUtf8(db_.file()), " lacks tables of a Fovea library");
+  if (version == kVersion || mode == Database::Mode::kReadOnly) return;  // version 1 can be read as it is
+  Transaction transaction(db_);
+  if (db_.Scalar("PRAGMA user_version", 0) == version) {  // nobody else was faster
+    db_.Execute(kFromVersion1);
+    db_.Execute(base::StrCat("PRAGMA user_version = ", kVersion));
+  }
+  transaction.Commit();
 }
 
 // ---- reading
 
-std::optional<KnownFile> Store::FindFile(std::string_view path) {
+std::optional<KnownFile> Store::FindFile(std::string_view path, int64_t model_id) {
   auto row = db_.Query(
-      "SELECT f.id, f.size_bytes, f.mtime_ns, f.ctime_ns, f.content_id, a.model_id, f.failure, f.failed_by FROM file f "
-      "LEFT JOIN analysis a ON a.content_id = f.content_id WHERE f.path = ?",
-      Blob{path});
+      "SELECT f.id, f.size_bytes, f.mtime_ns, f.ctime_ns, f.content_id, a.seq, f.failure, f.failed_by FROM file f "
+      "LEFT JOIN analysis a ON a.content_id = f.content_id AND a.model_id = ?2 WHERE f.path = ?1",
+      Blob{path}, model_id);
   if (!row.Next()) return std::nullopt;
   return KnownFile{.id = row.Int(0),
                    .stamp = {row.Int(1), row.Int(2), row.Int(3)},
                    .content_id = row.Int(4),
-                   .model_id = row.Int(5),
+                   .is_analysed = !row.IsNull(5),
                    .failure = std::string(row.Text(6)),
                    .failed_by = std::string(row.Text(7))};
 }
@@ -169,12 +200,18 @@ std::optional<PhotoRecord> Store::Describe(std::string_view path) {
   return record;
 }
 
+std::vector<Store::PathOfFile> Store::FilesOfContent(int64_t content_id, int64_t limit) {
+  std::vector<PathOfFile> files;
+  for (auto row = db_.Query("SELECT id, path FROM file WHERE content_id = ? ORDER BY path LIMIT ?", content_id, limit);
+       row.Next();) {
+    files.push_back({row.Int(0), std::string(row.Bytes(1))});
+  }
+  return files;
+}
+
 std::vector<std::string> Store::PathsOfContent(int64_t content_id, int64_t limit) {
   std::vector<std::string> paths;
-  for (auto row = db_.Query("SELECT path FROM file WHERE content_id = ? ORDER BY path LIMIT ?", content_id, limit);
-       row.Next();) {
-    paths.emplace_back(row.Bytes(0));
-  }
+  for (PathOfFile& file : FilesOfContent(content_id, limit)) paths.push_back(std::move(file.path));
   return paths;
 }
 
@@ -183,13 +220,47 @@ int64_t Store::MaxFileId() { return db_.Scalar("SELECT max(id) FROM file", 0); }
 int64_t Store::FindModel(const std::string& fingerprint) {
   return db_.Scalar("SELECT id FROM model WHERE fingerprint = ?", 0, fingerprint);
 }
+
+std::vector<ModelCoverage> Store::Models() {
+  const bool is_old = db_.Scalar("PRAGMA user_version", 0) < 2;  // opened for reading only
+  std::vector<ModelCoverage> models;
+  for (auto row = db_.Query(base::StrCat(
+           "SELECT m.id, m.fingerprint, m.name, m.embedding_dim, ", is_old ? "'', 1, m.id" : "m.path, m.reads_text, m.started",
+           ", count(*) AS seen FROM analysis a JOIN content c ON c.id = a.content_id JOIN model m ON m.id = a.model_id "
+           "WHERE c.unused_since IS NULL GROUP BY m.id ORDER BY seen DESC, 7 DESC"));
+       row.Next();) {
+    models.push_back({.id = row.Int(0),
+                      .model = {.fingerprint = std::string(row.Text(1)),
+                                .name = std::string(row.Text(2)),
+                                .embedding_dim = row.Int(3),
+                                .path = std::string(row.Text(4)),
+                                .reads_text = row.Int(5) != 0},
+                      .contents = row.Int(7)});
+  }
+  return models;
+}
+
+bool Store::IsComplete(int64_t model_id) {
+  return db_.Scalar(
+             "SELECT EXISTS(SELECT 1 FROM file f WHERE f.content_id IS NOT NULL AND NOT EXISTS("
+             "SELECT 1 FROM analysis a WHERE a.content_id = f.content_id AND a.model_id = ?))",
+             0, model_id) == 0;
+}
+
+std::vector<std::string> Store::Roots() {
+  std::vector<std::string> roots;
+  for (auto row = db_.Query("SELECT path FROM root ORDER BY path"); row.Next();) roots.emplace_back(row.Bytes(0));
+  return roots;
+}
+
 int64_t Store::EmbeddingEpoch() { return db_.Scalar("SELECT value FROM counter WHERE name = 'embedding_epoch'", 0); }
 
 void Store::ForEachEmbedding(int64_t model_id, int64_t dim, int64_t after,
                              const std::function<void(int64_t, int64_t, std::span<const float>)>& row) {
   std::vector<float> values(static_cast<size_t>(dim));  // a BLOB need not be aligned
   for (auto rows =
-           db_.Query("SELECT seq, content_id, embedding FROM analysis WHERE seq > ? AND model_id = ? ORDER BY seq",
+           // "+" keeps SQLite from gathering the rows by model first and sorting them.
+           db_.Query("SELECT seq, content_id, embedding FROM analysis WHERE seq > ? AND +model_id = ? ORDER BY seq",
                      after, model_id);
        rows.Next();) {
     const std::string_view bytes = rows.Bytes(2);
@@ -216,9 +287,26 @@ void Store::ForEachFileBelow(std::string_view root, int64_t max_id,
 // ---- writing
 
 int64_t Store::PutModel(const StoredModel& model) {
-  db_.Run("INSERT INTO model(fingerprint, name, embedding_dim) VALUES(?, ?, ?) ON CONFLICT(fingerprint) DO NOTHING",
-          model.fingerprint, model.name, model.embedding_dim);
+  db_.Run(
+      "INSERT INTO model(fingerprint, name, embedding_dim, path, reads_text, started) "
+      "VALUES(?1, ?2, ?3, ?4, ?5, (SELECT ifnull(max(started), 0) + 1 FROM model)) "
+      "ON CONFLICT(fingerprint) DO UPDATE SET name = ?2, path = ?4, reads_text = ?5, started = excluded.started",
+      model.fingerprint, model.name, model.embedding_dim, model.path, int64_t{model.reads_text});
   return FindModel(model.fingerprint);
+}
+
+int64_t Store::DropOlderModels(int64_t model_id, int64_t most) {
+  const int64_t started = db_.Scalar("SELECT started FROM model WHERE id = ?", 0, model_id);
+  const int64_t dropped = db_.Run(
+      "DELETE FROM analysis WHERE seq IN (SELECT a.seq FROM analysis a JOIN model m ON m.id = a.model_id "
+      "WHERE m.started < ? LIMIT ?)",
+      started, most);
+  if (dropped > 0) {
+    db_.Run("UPDATE counter SET value = value + 1 WHERE name = 'embedding_epoch'");
+  } else {
+    db_.Run("DELETE FROM model WHERE started < ?", started);
+  }
+  return dropped;
 }
 
 int64_t Store::PutRoot(std::string_view path) {
@@ -236,7 +324,7 @@ int64_t Store::PutContent(const ContentRecord& content, int64_t model_id) {
       "unused_since = NULL",
       content.hash, info.format, info.width, info.height, info.capture_time, info.latitude, info.longitude);
   const int64_t id = db_.Scalar("SELECT id FROM content WHERE hash = ?", 0, content.hash);
-  if (db_.Run("DELETE FROM analysis WHERE content_id = ?", id) > 0) {
+  if (db_.Run("DELETE FROM analysis WHERE content_id = ? AND model_id = ?", id, model_id) > 0) {
     db_.Run("UPDATE counter SET value = value + 1 WHERE name = 'embedding_epoch'");
   }
   db_.Run("INSERT INTO analysis(content_id, model_id, embedding) VALUES(?, ?, ?)", id, model_id,

@@ -80,7 +80,7 @@ TEST_F(StoreTest, KeepsEveryField) {
   EXPECT_EQ(record->labels[1].index, 852);
   EXPECT_EQ(record->labels[1].score, 0.125f);
   EXPECT_FALSE(store.Describe("/photos/b.jpg").has_value());
-  const std::optional<KnownFile> failed = store.FindFile("/photos/b.jpg");
+  const std::optional<KnownFile> failed = store.FindFile("/photos/b.jpg", 1);
   ASSERT_TRUE(failed.has_value());
   EXPECT_EQ(failed->failure, "broken");
   EXPECT_EQ(failed->stamp, (FileStamp{7, 8, 9}));

@@ -146,7 +146,7 @@ void VectorIndex::Add(int64_t id, std::span<const float> row) {
   Block& block = *blocks_.back();
   block.rows.insert(block.rows.end(), row.begin(), row.end());
   block.ids.push_back(id);
-  ++size_;
+  row_of_id_[id] = size_++;
 }
 
 void VectorIndex::Clear() {
@@ -154,6 +154,7 @@ void VectorIndex::Clear() {
   building_ = {};
   approximate_ = nullptr;
   blocks_.clear();
+  row_of_id_.clear();
   size_ = 0;
 }
 
@@ -171,12 +172,15 @@ void VectorIndex::ForEachScore(std::span<const float> query, int64_t begin, int6
   }
 }
 
-std::vector<VectorHit> VectorIndex::SearchExactly(std::span<const float> query, int64_t begin, int64_t k) const {
+std::vector<VectorHit> VectorIndex::SearchExactly(std::span<const float> query, int64_t begin, int64_t k,
+                                                  const std::function<bool(int64_t)>& is_allowed) const {
   std::mutex mutex;
   Best best(k);
   base::ParallelFor(size_ - begin, std::max<int64_t>(64, (1 << 18) / dim_), [&](int64_t from, int64_t to) {
     Best mine(k);
-    ForEachScore(query, begin + from, begin + to, [&](int64_t row, float score) { mine.Offer({IdAt(row), score}); });
+    ForEachScore(query, begin + from, begin + to, [&](int64_t row, float score) {
+      if (!is_allowed || is_allowed(IdAt(row))) mine.Offer({IdAt(row), score});
+    });
     const std::lock_guard lock(mutex);
     for (const VectorHit& hit : mine.hits()) best.Offer(hit);
   });
@@ -200,6 +204,26 @@ std::vector<VectorHit> VectorIndex::Search(std::span<const float> query, int64_t
   // What was added since the index was built is few and compared row by row.
   for (const VectorHit& hit : SearchExactly(query, approximate->rows(), k)) best.Offer(hit);
   return std::move(best).Sorted();
+}
+
+std::vector<VectorHit> VectorIndex::SearchAmong(std::span<const float> query, int64_t k,
+                                                const std::function<bool(int64_t)>& is_allowed) const {
+  Require(static_cast<int64_t>(query.size()) == dim_, "[vector index] expected a query of ", dim_, " values, got ",
+          query.size());
+  return SearchExactly(query, 0, std::clamp<int64_t>(k, 0, size_), is_allowed);
+}
+
+std::span<const float> VectorIndex::RowOf(int64_t id) const {
+  const auto found = row_of_id_.find(id);
+  if (found == row_of_id_.end()) return {};
+  return {RowAt(found->second), static_cast<size_t>(dim_)};
+}
+
+std::vector<std::span<const float>> VectorIndex::SampleRows(int64_t count) const {
+  const int64_t stride = std::max<int64_t>(1, (size_ + count - 1) / std::max<int64_t>(1, count));
+  std::vector<std::span<const float>> rows;
+  for (int64_t row = 0; row < size_; row += stride) rows.push_back({RowAt(row), static_cast<size_t>(dim_)});
+  return rows;
 }
 
 std::vector<float> VectorIndex::SampleScores(std::span<const float> query, int64_t count) const {

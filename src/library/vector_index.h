@@ -10,11 +10,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace fovea::library {
@@ -45,6 +47,13 @@ class VectorIndex {
 
   // The `k` rows with the largest inner product with query [dim], best first, equal scores by id.
   std::vector<VectorHit> Search(std::span<const float> query, int64_t k) const;
+  // The same among the rows whose id is allowed; always exact.
+  std::vector<VectorHit> SearchAmong(std::span<const float> query, int64_t k,
+                                     const std::function<bool(int64_t id)>& is_allowed) const;
+  // The row with this id, empty when there is none. Valid until Clear.
+  std::span<const float> RowOf(int64_t id) const;
+  // At most `count` rows, evenly spread over the index.
+  std::vector<std::span<const float>> SampleRows(int64_t count) const;
 
   // Inner products with at most `count` rows, evenly spread over the index: what is ordinary for this query.
   std::vector<float> SampleScores(std::span<const float> query, int64_t count) const;
@@ -61,7 +70,8 @@ class VectorIndex {
 
   template <typename Row>
   void ForEachScore(std::span<const float> query, int64_t begin, int64_t end, Row&& row) const;
-  std::vector<VectorHit> SearchExactly(std::span<const float> query, int64_t begin, int64_t k) const;
+  std::vector<VectorHit> SearchExactly(std::span<const float> query, int64_t begin, int64_t k,
+                                       const std::function<bool(int64_t id)>& is_allowed = {}) const;
   std::shared_ptr<const Approximate> CurrentApproximate() const;
   void StartBuilding() const;
   const float* RowAt(int64_t row) const;
@@ -74,6 +84,7 @@ class VectorIndex {
   const int64_t rows_per_block_;
   int64_t size_ = 0;
   std::vector<std::shared_ptr<Block>> blocks_;
+  std::unordered_map<int64_t, int64_t> row_of_id_;
 
   mutable std::mutex build_mutex_;
   mutable std::future<std::shared_ptr<const Approximate>> building_;

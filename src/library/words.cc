@@ -2,6 +2,7 @@
 // case.
 #include "library/words.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/strings.h"
@@ -84,9 +85,16 @@ std::string IndexedFolders(std::string_view path, std::string_view root) {
 }
 
 std::string QueryTerm::Fts() const {
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + (is_phrase ? "\"" : "\"*");
+  const auto quoted = [](std::string_view word) {
+    std::string result = "\"";
+    for (const char c : word) result += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return result + "\"";
+  };
+  if (is_phrase) return quoted(text);
+  if (!is_whole) return quoted(text) + "*";
+  const bool is_plural = text.size() > 3 && (text.ends_with('s') || text.ends_with('S'));
+  const std::string other = is_plural ? text.substr(0, text.size() - 1) : text + "s";
+  return "(" + quoted(text) + " OR " + quoted(other) + ")";
 }
 
 std::vector<QueryTerm> ParseQuery(std::string_view query) {
@@ -96,17 +104,34 @@ std::vector<QueryTerm> ParseQuery(std::string_view query) {
   }
   const std::string text = base::PrintableUtf8(spaced);
   std::vector<QueryTerm> terms;
-  const auto add = [&](std::string piece, bool is_phrase) {
-    if (HasWord(piece) && terms.size() < kMaxQueryTerms) terms.push_back({std::move(piece), is_phrase});
+  const auto add = [&](std::string piece, bool is_phrase, bool is_negative) {
+    if (HasWord(piece) && terms.size() < kMaxQueryTerms)
+      terms.push_back({.text = std::move(piece), .is_phrase = is_phrase, .is_negative = is_negative});
   };
   const std::vector<std::string> pieces = base::Split(text, '"');  // odd pieces stood in quotes
+  bool is_negative = false;                                        // of the phrase that follows
   for (size_t i = 0; i < pieces.size(); ++i) {
     if (i % 2 == 1) {
-      add(pieces[i], true);
-    } else {
-      for (std::string& word : base::Split(pieces[i], ' ')) add(std::move(word), false);
+      add(pieces[i], true, is_negative);
+      continue;
+    }
+    is_negative = pieces[i] == "-" || pieces[i].ends_with(" -");
+    for (std::string& word : base::Split(pieces[i], ' ')) {
+      const bool is_minus = word.size() > 1 && word[0] == '-' && word[1] != '-';
+      add(is_minus ? word.substr(1) : std::move(word), false, is_minus);
     }
   }
+  return terms;
+}
+
+std::vector<QueryTerm> ContentTerms(std::vector<QueryTerm> terms) {
+  constexpr std::string_view kJoining[] = {"a",  "an", "and", "are", "at", "by", "for", "from", "in", "is",
+                                           "it", "of", "on",  "or",  "the", "to", "with"};
+  const auto joins = [&](const QueryTerm& term) {
+    return !term.is_phrase &&
+           std::find(std::begin(kJoining), std::end(kJoining), base::AsciiLower(term.text)) != std::end(kJoining);
+  };
+  if (!std::all_of(terms.begin(), terms.end(), joins)) std::erase_if(terms, joins);
   return terms;
 }
 

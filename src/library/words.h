@@ -23,14 +23,19 @@ std::string IndexedFolders(std::string_view path, std::string_view root);
 struct QueryTerm {
   std::string text;
   bool is_phrase = false;
+  bool is_negative = false;  // written with a "-" before it: must not be there
+  bool is_whole = false;     // a word counts only whole, or with a plural's "s" more or less
 
-  // As FTS5 reads it: quoted, words with `*` so that prefixes count.
+  // As FTS5 reads it: quoted, words with `*` so that prefixes count (unless is_whole).
   std::string Fts() const;
 };
 
 // At most kMaxQueryTerms terms; pieces that hold no letter or digit are left out. Any bytes are safe.
 std::vector<QueryTerm> ParseQuery(std::string_view query);
 inline constexpr size_t kMaxQueryTerms = 32;
+
+// Without the terms that only join others ("a", "the", "of", ...), unless there are no others.
+std::vector<QueryTerm> ContentTerms(std::vector<QueryTerm> terms);
 
 // The folder (last component) and name of an absolute path.
 std::string_view FileName(std::string_view path);

@@ -16,6 +16,17 @@ Model LoadModel(const Arguments& arguments) {
   return Model::Load(arguments.model.empty() ? DefaultModelName() : arguments.model);
 }
 
+std::optional<Model> LoadLabeler(const Model& model, Console& console) {
+  constexpr char kName[] = "efficientnet-lite2";
+  if (model.info().classes > 0) return std::nullopt;
+  try {
+    return Model::Load(kName);
+  } catch (const Error& error) {
+    console.Note("pictures get no labels: " + Printable(error.message()));
+    return std::nullopt;
+  }
+}
+
 Exit ExitFor(int64_t failed, const Console& console) {
   if (interrupted) return kInterrupted;
   return failed > 0 || console.has_write_error() ? kSomeFailed : kDone;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,10 @@ int UseThreads(const Arguments& arguments);
 
 Model LoadModel(const Arguments& arguments);
 bool Can(const Model& model, const char* capability);
+
+// The model that names what is in pictures for a library whose own model has no classes; none, with a note, when it is
+// not on this machine.
+std::optional<Model> LoadLabeler(const Model& model, Console& console);
 
 Exit ExitFor(int64_t failed, const Console& console);
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "commands/common.h"
 #include "fovea/eval.h"
@@ -175,12 +176,43 @@ int64_t EvalRetrieval(const Job& job) {
   return metrics.failed;
 }
 
+// ---- search
+
+int64_t EvalSearch(const Job& job) {
+  const Model model = LoadModel(job.arguments);
+  const std::optional<Model> labeler = LoadLabeler(model, job.console);
+  SearchEvaluationOptions search{.labeler = labeler ? &*labeler : nullptr};
+  if (!job.arguments.eval.queries.empty()) search.queries = LinesOf(job.arguments.eval.queries, false);
+  const SearchMetrics metrics = EvaluateSearch(model, job.arguments.shards, search, job.options);
+  job.console.EndProgress();
+  Json object = Head(job, model);
+  object.update({{"n", metrics.pictures}, {"failed", metrics.failed}});
+  for (const auto& [name, kind] : {std::pair{"words", &metrics.words}, std::pair{"captions", &metrics.captions}}) {
+    if (job.arguments.json) {
+      object[name] = {{"present", kind->present}, {"returned", kind->returned}, {"precision", kind->precision},
+                      {"removed", kind->removed}, {"empty", kind->empty},       {"area", kind->area}};
+    } else if (kind->removed > 0) {
+      char area[32];
+      std::snprintf(area, sizeof area, "%.3f", kind->area);
+      job.console.Line(PadRight(name, 8) + "  found " + job.console.Bold(Percent(kind->returned)) + " of " +
+                       Count(kind->present) + " that are there; nothing said to " +
+                       job.console.Bold(Percent(kind->empty)) + " of " + Count(kind->removed) +
+                       " whose pictures were removed" +
+                       job.console.Dim("; right " + Percent(kind->precision) + " of an answer; area " + area));
+    }
+  }
+  object["seconds"] = Rounded(metrics.seconds);
+  if (job.arguments.json) job.console.Json(object);
+  return metrics.failed;
+}
+
 struct Task {
   const char* name;
   int64_t (*run)(const Job& job);  // returns how many samples failed
 };
 constexpr Task kTasks[] = {
-    {"classify", EvalClassify}, {"knn", EvalKnn}, {"linear-probe", EvalLinearProbe}, {"retrieval", EvalRetrieval}};
+    {"classify", EvalClassify}, {"knn", EvalKnn}, {"linear-probe", EvalLinearProbe}, {"retrieval", EvalRetrieval},
+    {"search", EvalSearch}};
 
 }  // namespace
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "commands/common.h"
 #include "fovea/image.h"
@@ -48,33 +48,54 @@ void PrintReport(const IndexReport& report, const std::string& file, int64_t siz
   console.Line(Count(size) + (size == 1 ? " picture in " : " pictures in ") + Printable(FromHere(file)));
 }
 
-// Both rankings in one: reciprocal ranks summed (Cormack et al. 2009), scaled so that first in both is 1.
-std::vector<SearchHit> Fused(const std::vector<SearchHit>& by_image, const std::vector<SearchHit>& by_words,
-                             int64_t limit) {
-  constexpr double kDamping = 60;
-  std::map<std::string, SearchHit> by_path;
-  for (const auto* hits : {&by_image, &by_words}) {
-    for (size_t rank = 0; rank < hits->size(); ++rank) {
-      SearchHit& hit = by_path[(*hits)[rank].path];
-      hit.path = (*hits)[rank].path;
-      hit.score += 0.5 * (kDamping + 1) / (kDamping + 1 + static_cast<double>(rank));
-      hit.why += (hit.why.empty() ? "" : "; ") + (*hits)[rank].why;
+// The model whose vectors the library holds, as it was when it made them. `wants_it`: the search is nothing without.
+std::optional<Model> LoadLibraryModel(const LibraryModel& known, bool wants_it, Console& console) {
+  for (const std::string& name : {known.path, known.name}) {
+    if (name.empty()) continue;
+    try {
+      Model model = Model::Load(name);
+      if (model.info().fingerprint == known.fingerprint) return model;
+    } catch (const Error&) {  // the next name, or the message below
     }
   }
-  std::vector<SearchHit> fused;
-  for (auto& [path, hit] : by_path) fused.push_back(std::move(hit));
-  std::stable_sort(fused.begin(), fused.end(),
-                   [](const SearchHit& a, const SearchHit& b) { return a.score > b.score; });
-  if (static_cast<int64_t>(fused.size()) > limit) fused.resize(static_cast<size_t>(limit));
-  return fused;
+  const std::string text = "the library was indexed with " + Printable(known.name) +
+                           ", which has changed since or is not here any more; hint: fovea index makes new vectors";
+  if (wants_it) throw Error(ErrorCode::kNotFound, text);
+  console.Note(text + "; until then words are looked up in labels and names only");
+  return std::nullopt;
 }
 
-std::vector<SearchHit> FindHits(const Arguments& arguments, const Library& library, const std::string& words) {
-  const SearchOptions options{.limit = arguments.limit, .all = arguments.all};
-  if (arguments.image.empty()) return library.SearchByWords(words, options);
-  const Image image = ReadImage(arguments.image);
-  const std::vector<SearchHit> by_image = library.SearchByImage(image, LoadModel(arguments), options);
-  return words.empty() ? by_image : Fused(by_image, library.SearchByWords(words, options), arguments.limit);
+std::optional<Model> ModelToSearchWith(const Arguments& arguments, const Library& library, Console& console) {
+  const bool has_words = !arguments.words.empty() || !arguments.without.empty();
+  if (arguments.image.empty() && !has_words) return std::nullopt;
+  if (!arguments.model.empty()) return LoadModel(arguments);
+  const std::vector<LibraryModel> models = library.Models();
+  if (models.empty()) return std::nullopt;
+  const LibraryModel& best = models.front();
+  if (arguments.image.empty() && !best.reads_text) return std::nullopt;
+  if (!best.is_complete) {
+    console.Note(Printable(best.name) + " has seen " + Count(best.pictures) + " of " + Count(library.size()) +
+                 " pictures; hint: fovea index goes on");
+  }
+  return LoadLibraryModel(best, !arguments.image.empty(), console);
+}
+
+std::vector<SearchHit> FindHits(const Arguments& arguments, const Library& library, Console& console) {
+  SearchQuery query{.without = arguments.without,
+                    .filter = {.after = arguments.after,
+                               .before = arguments.before,
+                               .folder = arguments.folder,
+                               .min_width_px = arguments.min_width,
+                               .min_height_px = arguments.min_height}};
+  for (const std::string& word : arguments.words) query.words += (query.words.empty() ? "" : " ") + word;
+  const std::optional<Model> model = ModelToSearchWith(arguments, library, console);
+  if (!arguments.image.empty() && !model) return {};  // an empty library
+  Image image;
+  if (!arguments.image.empty()) {
+    image = ReadImage(arguments.image);
+    query.image = &image;
+  }
+  return library.Search(query, model ? &*model : nullptr, {.limit = arguments.limit, .all = arguments.all});
 }
 
 }  // namespace
@@ -83,9 +104,11 @@ Exit Index(const Arguments& arguments, Console& console) {
   UseThreads(arguments);
   const std::string file = DatabaseFile(arguments);
   const Model model = LoadModel(arguments);
+  const std::optional<Model> labeler = LoadLabeler(model, console);
   Library library = Library::Open(file, {});
   console.BeginProgress(0);
   const IndexOptions options{
+      .labeler = labeler ? &*labeler : nullptr,
       .on_progress =
           [&](const IndexProgress& progress) { console.Progress(progress.done, progress.total, progress.failed); },
       .on_failure = [&](const IndexFailure& failure) { console.Failure(failure.path, failure.reason); },
@@ -105,10 +128,8 @@ Exit Search(const Arguments& arguments, Console& console) {
                                           "; hint: make one with fovea index DIR" +
                                           (arguments.database.empty() ? "" : " --db FILE"));
   }
-  std::string words;
-  for (const std::string& word : arguments.words) words += (words.empty() ? "" : " ") + word;
   const Library library = Library::Open(file, {.read_only = true});
-  const std::vector<SearchHit> hits = FindHits(arguments, library, words);
+  const std::vector<SearchHit> hits = FindHits(arguments, library, console);
   std::vector<std::string> shown;
   int width = 0;
   for (const SearchHit& hit : hits) {
@@ -120,13 +141,17 @@ Exit Search(const Arguments& arguments, Console& console) {
       Json object = PathObject(hits[i].path);
       object["score"] = std::round(hits[i].score * 1e6) / 1e6;
       object["why"] = hits[i].why;
+      if (hits[i].is_weak) object["weak"] = true;
       console.Json(object);
     } else {
       console.Line(Percent(hits[i].score) + "  " + console.Bold(PadRight(shown[i], width)) + "  " +
-                   console.Dim(Printable(hits[i].why)));
+                   console.Dim(Printable((hits[i].is_weak ? "weak: " : "") + hits[i].why)));
     }
   }
-  if (hits.empty()) console.Note("nothing found among " + Count(library.size()) + " pictures");
+  if (hits.empty()) {
+    console.Note("nothing found among " + Count(library.size()) + " pictures" +
+                 (arguments.all ? "" : "; --all shows weak matches"));
+  }
   return ExitFor(0, console);
 }
 
