@@ -18,13 +18,24 @@ constexpr size_t kBeam = 40;
 // The words of METEOR's list for English that can be tokens of a caption.
 bool IsFunctionWord(const std::string& word) {
   static const std::set<std::string_view> kWords = {
-      "$",     "'s",   "'t",   "-lrb-", "-rrb-", "a",     "about", "after", "all",  "also",  "an",    "and",   "are",
-      "as",    "at",   "be",   "been",  "but",   "by",    "can",   "could", "first", "for",  "from",  "had",   "has",
-      "have",  "he",   "her",  "his",   "i",     "if",    "in",    "into",  "is",   "it",    "its",   "last",  "more",
-      "new",   "no",   "not",  "of",    "on",    "one",   "or",    "other", "out",  "over",  "people", "s",    "said",
-      "she",   "so",   "some", "than",  "that",  "the",   "their", "there", "they", "this",  "time",  "to",    "two",
-      "up",    "was",  "we",   "were",  "what",  "when",  "which", "who",   "will", "with",  "would", "year",  "years",
-      "you",   "(",    ")",    "\xE2\x80\x93", "\xE2\x80\x94", "\xE2\x80\x99", "\xE2\x80\x9C", "\xE2\x80\x9D"};
+      "$",           "'s",           "'t",           "-lrb-",        "-rrb-",
+      "a",           "about",        "after",        "all",          "also",
+      "an",          "and",          "are",          "as",           "at",
+      "be",          "been",         "but",          "by",           "can",
+      "could",       "first",        "for",          "from",         "had",
+      "has",         "have",         "he",           "her",          "his",
+      "i",           "if",           "in",           "into",         "is",
+      "it",          "its",          "last",         "more",         "new",
+      "no",          "not",          "of",           "on",           "one",
+      "or",          "other",        "out",          "over",         "people",
+      "s",           "said",         "she",          "so",           "some",
+      "than",        "that",         "the",          "their",        "there",
+      "they",        "this",         "time",         "to",           "two",
+      "up",          "was",          "we",           "were",         "what",
+      "when",        "which",        "who",          "will",         "with",
+      "would",       "year",         "years",        "you",          "(",
+      ")",           "\xE2\x80\x93", "\xE2\x80\x94", "\xE2\x80\x99", "\xE2\x80\x9C",
+      "\xE2\x80\x9D"};
   return kWords.contains(word);
 }
 
@@ -35,14 +46,14 @@ struct Match {
 
 // An alignment of the reference's words from the left up to some place.
 struct Partial {
-  std::vector<Match> matches;     // by word of the reference
+  std::vector<Match> matches;      // by word of the reference
   std::vector<char> test_is_used;  // by word of the test
   int exact = 0, chunks = 0, distance = 0;
   int last_end = -1;  // behind the test's word that was matched last; -1: the last word of the reference has no match
 };
 
-// More words that are equal, then fewer chunks, then words that moved less. Matches of stems do not lead the search: the
-// reference adds weights below 1 to an integer.
+// More words that are equal, then fewer chunks, then words that moved less. Matches of stems do not lead the search:
+// the reference adds weights below 1 to an integer.
 bool IsBetter(const Partial& a, const Partial& b) {
   if (a.exact != b.exact) return a.exact > b.exact;
   if (a.chunks != b.chunks) return a.chunks < b.chunks;
@@ -129,9 +140,9 @@ MeteorCounts Count(const MeteorWords& test, const MeteorWords& reference) {
     const Match& match = path.matches[r];
     if (match.test < 0) continue;
     (IsFunctionWord(test.words[static_cast<size_t>(match.test)]) ? counts.test_function_matches
-                                                                  : counts.test_matches)[match.module] += 1;
-    (IsFunctionWord(reference.words[r]) ? counts.reference_function_matches
-                                        : counts.reference_matches)[match.module] += 1;
+                                                                 : counts.test_matches)[match.module] += 1;
+    (IsFunctionWord(reference.words[r]) ? counts.reference_function_matches : counts.reference_matches)[match.module] +=
+        1;
   }
   counts.chunks = path.chunks;
   return counts;

@@ -34,54 +34,83 @@ namespace {
 // The abbreviations that keep their point, and the words behind which a single letter with a point was the end of a
 // sentence and no initial: measured, by asking the reference about all words of up to four letters and those of 50,000
 // captions (longer ones from lists of abbreviations).
-#define ABBREVIATIONS                                                                                                 \
-  "(?:ph|ed)\\.d|adj|adm|adv|ala?|alex|apr|ariz|assn|assoc|asst|attys?|aug|ave|bancorp|bhd|bldg|blvd|brig|bros|calif|capt|cf|cie|"  \
+#define ABBREVIATIONS                                                                                                  \
+  "(?:ph|ed)\\.d|adj|adm|adv|ala?|alex|apr|ariz|assn|assoc|asst|attys?|aug|ave|bancorp|bhd|bldg|blvd|brig|bros|calif|" \
+  "capt|cf|cie|"                                                                                                       \
   "cmdr|col?|colo|comdr|conn|corp|cos|cpl|ct|dak|dec|dept|det|drs?|elec|ens|esq|est|etc|ext|feb|fla|fri|ft|ga|gen|"    \
   "govs?|hon|inc|ind|insp|intl|invt|jan|jos|jr|jul|jun|kans?|ky|lieut|lt|ltd|maj|mar|md|messrs|mfg|mich|minn|mlle|"    \
   "mme|mon?|mont|mrs?|ms|msgr|mt|mtg|natl|neb|nev|nov|oct|okla|penn|pfc|ph|plc|ppte|ppty|pres|profs?|ptes?|ptys?|pvt|" \
   "rd|reps?|rev|rt|sens?|sept?|seq|sfc|sgt|spc|sq|sr|ste?|supts?|sys|tel|tenn|thu|thurs|treas|tues?|univ|va|vs|vt|"    \
   "wed|wisc?|wm|wyo|(?-i:Ark|Az|Del|Ill|La|Mass|Miss|Ore|Pa|Tex|Wash)"
-#define SENTENCE_STARTS                                                                                              \
-  "A|About|According|After|An|As|At|But|He|However|In|It|Last|Many|More|Now|One|Other|Since|Some|That|The|Their|"     \
+#define SENTENCE_STARTS                                                                                           \
+  "A|About|According|After|An|As|At|But|He|However|In|It|Last|Many|More|Now|One|Other|Since|Some|That|The|Their|" \
   "Then|There|These|They|This|We|What|When|While|Yet|You"
 
 // Group 1 is the token; what is behind it is only looked at.
 constexpr const char* kRules[] = {
     "(c\\+\\+|[cf]#)",
     // Two words written as one.
-    "(can)not", "(gon|wan)na", "(got)ta", "(lem|gim)me", "(" APOS "t)(?:was|is)",
+    "(can)not",
+    "(gon|wan)na",
+    "(got)ta",
+    "(lem|gim)me",
+    "(" APOS "t)(?:was|is)",
     // Words, before the endings that are tokens of their own.
-    "(" WORD ")" APOS "(?:[msd]|re|ve|ll)", "([a-z]*[a-mo-z])n" ANY_APOS "t", "(" WORD ")",
+    "(" WORD ")" APOS "(?:[msd]|re|ve|ll)",
+    "([a-z]*[a-mo-z])n" ANY_APOS "t",
+    "(" WORD ")",
     // Apostrophes that belong to a word.
     "(" APOS "n" APOS "?|" APOS "em|" APOS "till?|" APOS "cause|" APOS "[2-9]0s)",
     "((?:[ldj]|dunkin|somethin|ol)" APOS ")",
     "((?:c" APOS "mon)|e'er|s'mores|ev'ry|li'l|nat'l|cont'd\\.?|cap" APOS "n|c" APOS "est)",
-    "((?-i:[A-HJ-XZn])" ANY_APOS LETTER "{2,})", "(" LETTER "+[aeiouy]" ANY_APOS "(?-i:[aeiouA-Z])" LETTER "*)",
-    "(y" APOS ")" LETTER, "(" APOS "\\d\\d)\\s",
+    "((?-i:[A-HJ-XZn])" ANY_APOS LETTER "{2,})",
+    "(" LETTER "+[aeiouy]" ANY_APOS "(?-i:[aeiouA-Z])" LETTER "*)",
+    "(y" APOS ")" LETTER,
+    "(" APOS "\\d\\d)\\s",
     // The endings.
-    "(" APOS "(?:[msd]|re|ve|ll))[^a-z]", "(n" ANY_APOS "t)[^a-z]",
+    "(" APOS "(?:[msd]|re|ve|ll))[^a-z]",
+    "(n" ANY_APOS "t)[^a-z]",
     // Addresses, names and entities of the web.
     "((?:https?|ftp)://" ADDRESS "+[^\\s\"'`<>|(){},!?.:;&-])",
-    "((?:www\\.(?:[a-z0-9-]+\\.)+[a-z]{2,4}|(?:[a-z0-9]+\\.)+(?:com|net|org|edu))(?:/" ADDRESS "*[^\\s\"'`<>|(){},!?.-])?)",
-    "([a-z0-9]" ADDRESS "*@(?:[^\\s\"<>|(){}.]+\\.)*[^\\s\"<>|(){}\\[\\].,;:]+)", "(@[a-z_][a-z_0-9]*)",
-    "(#" LETTER "[\\p{L}\\p{Nd}_]*[\\p{L}\\p{Nd}])", "(&(?:amp|lt|gt|quot|apos|#\\d+);)",
+    "((?:www\\.(?:[a-z0-9-]+\\.)+[a-z]{2,4}|(?:[a-z0-9]+\\.)+(?:com|net|org|edu))(?:/" ADDRESS
+    "*[^\\s\"'`<>|(){},!?.-])?)",
+    "([a-z0-9]" ADDRESS "*@(?:[^\\s\"<>|(){}.]+\\.)*[^\\s\"<>|(){}\\[\\].,;:]+)",
+    "(@[a-z_][a-z_0-9]*)",
+    "(#" LETTER "[\\p{L}\\p{Nd}_]*[\\p{L}\\p{Nd}])",
+    "(&(?:amp|lt|gt|quot|apos|#\\d+);)",
     // Numbers, dates, fractions, telephone numbers, money.
-    "([-+]?" NUMBER ")", "(\\d{1,2}[-/]\\d{1,2}[-/]\\d{2,4})",
-    "((?:\\d{1,4}[- \\x{A0}])?\\d{1,4}[/\\x{2044}]\\d{1,4})", "([\\x{BC}-\\x{BE}\\x{2153}\\x{2154}])",
+    "([-+]?" NUMBER ")",
+    "(\\d{1,2}[-/]\\d{1,2}[-/]\\d{2,4})",
+    "((?:\\d{1,4}[- \\x{A0}])?\\d{1,4}[/\\x{2044}]\\d{1,4})",
+    "([\\x{BC}-\\x{BE}\\x{2153}\\x{2154}])",
     "([\\x{B2}\\x{B3}\\x{B9}\\x{2070}\\x{2074}-\\x{2079}]+|[\\x{2080}-\\x{2089}]+)",
     "((?:\\(\\d{2,3}\\)[ \\x{A0}]?|\\+{0,2}(?:\\d{2,4}[- \\x{A0}])?\\d{2,4}[- \\x{A0}])\\d{3,4}[- \\x{A0}]?\\d{3,5})",
     "((?:\\+{0,2}\\d{2,4}\\.)?\\d{2,4}\\.\\d{3,4}\\.\\d{3,5})",
-    "((?-i:[A-Z])*\\$|#)", "([\\x{A2}-\\x{A5}\\x{20A0}\\x{20A4}\\x{20AA}\\x{20AC}])",
+    "((?-i:[A-Z])*\\$|#)",
+    "([\\x{A2}-\\x{A5}\\x{20A0}\\x{20A4}\\x{20AA}\\x{20AC}])",
     // Words with slashes, hyphens, ampersands.
     "(" ALNUM "+(?:-[a-z]+){0,2}(?:/" ALNUM "+(?:-[a-z]+){0,2}){1,2})",
-    "(" HYPHENATED ")[^a-z0-9.+]", "(" JOINED ")", "((?-i:[A-Z]+(?:[+&][A-Z]+)+))",
+    "(" HYPHENATED ")[^a-z0-9.+]",
+    "(" JOINED ")",
+    "((?-i:[A-Z]+(?:[+&][A-Z]+)+))",
     // Points that belong to a word. At the end of a caption a single letter loses its point.
-    "([a-z])\\.\\s+(?-i:" SENTENCE_STARTS ")\\s", "([a-z])\\.\\s*$", "((?:" ABBREVIATIONS ")\\.)",
-    "((?:arts?|ca|figs?|nos?|op|pp|prop)\\.)\\s?\\d", "([a-z](?:\\.[a-z])*\\.)", "([a-z](?:\\.[a-z])*)\\s",
-    "(" WORD "\\.)[,;:]", "(" HYPHENATED "\\.)[,;:]", "(" JOINED "\\.)[,;:]",
+    "([a-z])\\.\\s+(?-i:" SENTENCE_STARTS ")\\s",
+    "([a-z])\\.\\s*$",
+    "((?:" ABBREVIATIONS ")\\.)",
+    "((?:arts?|ca|figs?|nos?|op|pp|prop)\\.)\\s?\\d",
+    "([a-z](?:\\.[a-z])*\\.)",
+    "([a-z](?:\\.[a-z])*)\\s",
+    "(" WORD "\\.)[,;:]",
+    "(" HYPHENATED "\\.)[,;:]",
+    "(" JOINED "\\.)[,;:]",
     // Marks and quotes.
-    "([(){}\\[\\]])", "(<<|>>|[<>])", "(-+|[\\x{2013}-\\x{2015}])", "(\\.{3,}|\\x{2026}|\\.[ \\x{A0}](?:\\.[ \\x{A0}])+\\.)",
-    "(@+|#+|_+|\\*+)", "([?!]+)", "([.,;:=/\\x{A1}\\x{BF}\\x{3001}\\x{3002}])",
+    "([(){}\\[\\]])",
+    "(<<|>>|[<>])",
+    "(-+|[\\x{2013}-\\x{2015}])",
+    "(\\.{3,}|\\x{2026}|\\.[ \\x{A0}](?:\\.[ \\x{A0}])+\\.)",
+    "(@+|#+|_+|\\*+)",
+    "([?!]+)",
+    "([.,;:=/\\x{A1}\\x{BF}\\x{3001}\\x{3002}])",
     "([\"'`\\x{2018}-\\x{201F}\\x{2039}\\x{203A}\\x{AB}\\x{BB}]{1,2})",
     // Symbols that stand alone. What no rule takes is dropped.
     "([+%&~^|\\\\\\x{A6}-\\x{A9}\\x{AC}\\x{AE}-\\x{BA}\\x{D7}\\x{F7}\\x{2020}-\\x{2023}\\x{2030}-\\x{2038}\\x{203B}"
@@ -139,8 +168,9 @@ size_t PlainWordEnd(std::string_view text, size_t begin) {
 
 bool IsDropped(std::string_view token) {
   static const std::set<std::string_view> kPunctuation = {".", "?", "!", ",", ":", "-", "--", ";", "---", "----"};
-  static const std::u32string_view kQuotesAndDashes = U"\"'`\u2018\u2019\u201A\u201B\u201C\u201D\u201E\u201F\u2039\u203A"
-                                                      U"\u00AB\u00BB\u2013\u2014\u2015";
+  static const std::u32string_view kQuotesAndDashes =
+      U"\"'`\u2018\u2019\u201A\u201B\u201C\u201D\u201E\u201F\u2039\u203A"
+      U"\u00AB\u00BB\u2013\u2014\u2015";
   if (kPunctuation.contains(token)) return true;
   if (token == "\u2026" || token.starts_with("...") || token.starts_with(". ") || token.starts_with(".\u00A0"))
     return true;
@@ -156,10 +186,10 @@ std::string Written(std::string_view token) {
     std::string_view from, to;
   };
   static constexpr std::array kWhole = {
-      Replacement{"&amp;", "&"}, Replacement{"&lt;", "<"},          Replacement{"&gt;", ">"},
-      Replacement{"{", "-lcb-"}, Replacement{"}", "-rcb-"},         Replacement{"[", "-lsb-"},
-      Replacement{"]", "-rsb-"}, Replacement{"\u00A2", "cents"},    Replacement{"\u00A3", "#"},
-      Replacement{"\u00A4", "$"}, Replacement{"\u20AC", "$"},       Replacement{"\u20A0", "$"},
+      Replacement{"&amp;", "&"},    Replacement{"&lt;", "<"},       Replacement{"&gt;", ">"},
+      Replacement{"{", "-lcb-"},    Replacement{"}", "-rcb-"},      Replacement{"[", "-lsb-"},
+      Replacement{"]", "-rsb-"},    Replacement{"\u00A2", "cents"}, Replacement{"\u00A3", "#"},
+      Replacement{"\u00A4", "$"},   Replacement{"\u20AC", "$"},     Replacement{"\u20A0", "$"},
       Replacement{"\u00BC", "1/4"}, Replacement{"\u00BD", "1/2"},   Replacement{"\u00BE", "3/4"},
       Replacement{"\u2153", "1/3"}, Replacement{"\u2154", "2/3"},
   };
@@ -188,7 +218,8 @@ std::string Written(std::string_view token) {
 
 std::vector<std::string> CaptionTokens(std::string_view caption) {
   std::string line = text::ReplaceInvalidUtf8(caption);
-  std::ranges::replace_if(line, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::ranges::replace_if(
+      line, [](char c) { return c == '\n' || c == '\r'; }, ' ');
   line += '\n';  // the rules look at what follows
   std::vector<std::string> tokens;
   for (size_t at = 0; at < line.size();) {

@@ -1,5 +1,5 @@
-// The words of a caption as the metrics of COCO count them: Penn Treebank tokens, lower case, without punctuation, equal
-// to those of pycocoevalcap's PTBTokenizer (Stanford CoreNLP 3.4.1 with -preserveLines -lowerCase, then a list of
+// The words of a caption as the metrics of COCO count them: Penn Treebank tokens, lower case, without punctuation,
+// equal to those of pycocoevalcap's PTBTokenizer (Stanford CoreNLP 3.4.1 with -preserveLines -lowerCase, then a list of
 // punctuation taken out). Scores of other tokenisers cannot be compared with published ones.
 //
 //   CaptionTokens("The man isn't (yet) at John's.")  // the man is n't -lrb- yet -rrb- at john 's

@@ -62,7 +62,7 @@ class Stem {
         word_ += 'e';
       } else if (EndsDouble()) {
         Cut(1);
-      } else if (first_ >= word_.size() && EndsShortSyllable()) {
+      } else if (first_ >= word_.size() && IsShortSyllable(word_.size())) {
         word_ += 'e';
       }
       return;
@@ -105,8 +105,9 @@ class Stem {
   }
 
   void LastSuffixes() {
-    static constexpr std::string_view kEndings[] = {"ement", "ance", "ence", "able", "ible", "ment", "ant", "ent", "ism",
-                                                    "ate",   "iti",  "ous",  "ive",  "ize",  "ion",  "al",  "er",  "ic"};
+    static constexpr std::string_view kEndings[] = {"ement", "ance", "ence", "able", "ible", "ment",
+                                                    "ant",   "ent",  "ism",  "ate",  "iti",  "ous",
+                                                    "ive",   "ize",  "ion",  "al",   "er",   "ic"};
     for (const std::string_view ending : kEndings) {
       if (!Ends(ending)) continue;
       if (!InSecond(ending)) return;
@@ -122,10 +123,7 @@ class Stem {
     if (Ends("e")) {
       if (InSecond("e")) return Cut(1);
       if (!InFirst("e")) return;
-      std::string without = word_.substr(0, word_.size() - 1);
-      without.swap(word_);
-      const bool keeps = (without.swap(word_), Stem::ShortSyllable(word_, word_.size() - 1));
-      if (!keeps) Cut(1);
+      if (!IsShortSyllable(word_.size() - 1)) Cut(1);
     } else if (Ends("l") && InSecond("l") && word_.size() > 1 && word_[word_.size() - 2] == 'l') {
       Cut(1);
     }
@@ -152,15 +150,16 @@ class Stem {
   }
   bool EndsDouble() const {
     const size_t n = word_.size();
-    return n >= 2 && word_[n - 1] == word_[n - 2] && std::string_view("bdfgmnprt").find(word_[n - 1]) != std::string_view::npos;
+    return n >= 2 && word_[n - 1] == word_[n - 2] &&
+           std::string_view("bdfgmnprt").find(word_[n - 1]) != std::string_view::npos;
   }
-  // A vowel between non-vowels, the last no w, x or Y; or a vowel at the beginning before a non-vowel.
-  static bool ShortSyllable(const std::string& word, size_t size) {
-    if (size == 2) return IsVowel(word[0]) && !IsVowel(word[1]);
-    return size > 2 && !IsVowel(word[size - 3]) && IsVowel(word[size - 2]) && !IsVowel(word[size - 1]) &&
-           std::string_view("wxY").find(word[size - 1]) == std::string_view::npos;
+  // Whether the first `size` letters end in a vowel between non-vowels, the last no w, x or Y; or are a vowel and a
+  // non-vowel.
+  bool IsShortSyllable(size_t size) const {
+    if (size == 2) return IsVowel(word_[0]) && !IsVowel(word_[1]);
+    return size > 2 && !IsVowel(word_[size - 3]) && IsVowel(word_[size - 2]) && !IsVowel(word_[size - 1]) &&
+           std::string_view("wxY").find(word_[size - 1]) == std::string_view::npos;
   }
-  bool EndsShortSyllable() const { return ShortSyllable(word_, word_.size()); }
   void Cut(size_t count) { word_.resize(word_.size() - count); }
   void Replace(const Rule& rule) {
     Cut(rule.from.size());
@@ -175,11 +174,11 @@ class Stem {
 
 std::string EnglishStem(std::string_view word) {
   static constexpr std::array kIrregular = {
-      Rule{"skis", "ski"},     Rule{"skies", "sky"},   Rule{"dying", "die"},   Rule{"lying", "lie"},
-      Rule{"tying", "tie"},    Rule{"idly", "idl"},    Rule{"gently", "gentl"}, Rule{"ugly", "ugli"},
-      Rule{"early", "earli"},  Rule{"only", "onli"},   Rule{"singly", "singl"}, Rule{"sky", "sky"},
-      Rule{"news", "news"},    Rule{"howe", "howe"},   Rule{"atlas", "atlas"}, Rule{"cosmos", "cosmos"},
-      Rule{"bias", "bias"},    Rule{"andes", "andes"},
+      Rule{"skis", "ski"},    Rule{"skies", "sky"},   Rule{"dying", "die"},    Rule{"lying", "lie"},
+      Rule{"tying", "tie"},   Rule{"idly", "idl"},    Rule{"gently", "gentl"}, Rule{"ugly", "ugli"},
+      Rule{"early", "earli"}, Rule{"only", "onli"},   Rule{"singly", "singl"}, Rule{"sky", "sky"},
+      Rule{"news", "news"},   Rule{"howe", "howe"},   Rule{"atlas", "atlas"},  Rule{"cosmos", "cosmos"},
+      Rule{"bias", "bias"},   Rule{"andes", "andes"},
   };
   static constexpr std::string_view kDoneAfterPlural[] = {"inning",  "outing",  "canning", "herring",
                                                           "earring", "proceed", "exceed",  "succeed"};
