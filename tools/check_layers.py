@@ -42,8 +42,8 @@ PUBLIC = {
     "hub": {"error.h", "hub.h"},
     "runtime": {"error.h", "image.h", "model.h", "doctor.h", "hub.h"},
     "library": {"error.h", "image.h", "model.h", "library.h"},
-    "eval": {"error.h", "image.h", "model.h", "library.h", "eval.h"},
-    "train": {"error.h", "image.h", "model.h", "eval.h", "train.h"},
+    "eval": {"error.h", "image.h", "model.h", "library.h", "eval.h", "eval_text.h"},
+    "train": {"error.h", "image.h", "model.h", "eval.h", "eval_text.h", "train.h"},
 }
 PUBLIC_ELSEWHERE = {"error.h"}
 

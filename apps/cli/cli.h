@@ -38,6 +38,9 @@ struct EvalArguments {
   int64_t resamples = 1000;
   int64_t seed = 0;
   bool by_class = false;
+  std::string predictions;  // file of what was written (caption, vqa)
+  std::string frequencies;  // of documents, for CIDEr-D
+  bool is_official = false;
 };
 
 // Everything that can be asked for on the command line; each command reads the fields it defines.

@@ -171,7 +171,8 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("--data", arguments.shards, "what to measure on, WebDataset shards")
       ->type_name("SHARD.tar")
       ->required();
-  command.add_option("--train", eval.train, "shards to learn from (knn, linear-probe)")->type_name("SHARD.tar");
+  command.add_option("--train", eval.train, "shards to learn from (knn, linear-probe; vqa: for guessing)")
+      ->type_name("SHARD.tar");
   command.add_option("--labels-file", arguments.labels_file, "classes as words, one a line (classify)")
       ->type_name("FILE");
   command
@@ -193,6 +194,15 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
       .add_option("--queries", eval.queries,
                   "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
       ->type_name("FILE");
+  command
+      .add_option("--predictions", eval.predictions,
+                  "what was written, lines {\"key\",\"caption\"} (caption) or {\"key\",\"question\",\"answer\"} (vqa)")
+      ->type_name("FILE.jsonl");
+  command
+      .add_option("--frequencies", eval.frequencies,
+                  "document frequencies for CIDEr-D (caption; default: those of the references)")
+      ->type_name("FILE");
+  command.add_flag("--official", eval.is_official, "compare answers exactly as VQA's own script does (vqa)");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));

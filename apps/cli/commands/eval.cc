@@ -7,33 +7,11 @@
 #include <optional>
 
 #include "commands/common.h"
+#include "commands/eval_tasks.h"
 #include "fovea/eval.h"
 
 namespace fovea::cli {
 namespace {
-
-// What every task is given.
-struct Job {
-  const Arguments& arguments;
-  Console& console;
-  const EvaluateOptions& options;
-};
-
-double Rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
-
-void AddInterval(Json& object, const std::string& name, const Interval& interval) {
-  if (!std::isnan(interval.low)) object[name] = {interval.low, interval.high};
-}
-
-// "62.1 %", with "(60.0-64.2)" where there is an interval.
-std::string WithInterval(double share, const Interval& interval, const Console& console) {
-  char numbers[64];
-  std::snprintf(numbers, sizeof numbers, "%.1f %%", 100 * share);
-  std::string text = console.Bold(numbers);
-  if (std::isnan(interval.low)) return text;
-  std::snprintf(numbers, sizeof numbers, " (%.1f-%.1f)", 100 * interval.low, 100 * interval.high);
-  return text + console.Dim(numbers);
-}
 
 Json Head(const Job& job, const Model& model) {
   return {{"task", job.arguments.task}, {"model", Printable(model.info().name)}};
@@ -210,11 +188,26 @@ struct Task {
   const char* name;
   int64_t (*run)(const Job& job);  // returns how many samples failed
 };
-constexpr Task kTasks[] = {
-    {"classify", EvalClassify}, {"knn", EvalKnn}, {"linear-probe", EvalLinearProbe}, {"retrieval", EvalRetrieval},
-    {"search", EvalSearch}};
+constexpr Task kTasks[] = {{"caption", EvalCaption},          {"classify", EvalClassify},   {"knn", EvalKnn},
+                           {"linear-probe", EvalLinearProbe}, {"retrieval", EvalRetrieval}, {"search", EvalSearch},
+                           {"vqa", EvalVqa}};
 
 }  // namespace
+
+double Rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
+
+void AddInterval(Json& object, const std::string& name, const Interval& interval) {
+  if (!std::isnan(interval.low)) object[name] = {interval.low, interval.high};
+}
+
+std::string WithInterval(double share, const Interval& interval, const Console& console) {
+  char numbers[64];
+  std::snprintf(numbers, sizeof numbers, "%.1f %%", 100 * share);
+  std::string text = console.Bold(numbers);
+  if (std::isnan(interval.low)) return text;
+  std::snprintf(numbers, sizeof numbers, " (%.1f-%.1f)", 100 * interval.low, 100 * interval.high);
+  return text + console.Dim(numbers);
+}
 
 std::vector<std::string> EvalTasks() {
   std::vector<std::string> names;

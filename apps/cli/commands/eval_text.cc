@@ -1,0 +1,139 @@
+// `fovea eval caption` and `fovea eval vqa`: how good what was written is. The texts come from a file of predictions.
+#include <cmath>
+#include <cstdio>
+#include <optional>
+
+#include "commands/common.h"
+#include "commands/eval_tasks.h"
+#include "fovea/eval_text.h"
+
+namespace fovea::cli {
+namespace {
+
+// No architecture of this version writes text. When one does, its captions and answers go into the other forms of
+// EvaluateCaptions and EvaluateAnswers, which take a function instead of predictions.
+[[noreturn]] void RefuseModel(const Job& job, const char* what) {
+  const Model model = LoadModel(job.arguments);
+  throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) + " writes no " + what +
+                                             "; hint: give a file of them with --predictions");
+}
+
+void TellUnknown(int64_t unknown, Console& console) {
+  if (unknown > 0) console.Note(Count(unknown) + " predictions belong to nothing in the shards");
+}
+
+// "0.973 (0.941-1.005)"
+std::string Number(double value, const Interval& interval, const Console& console) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.3f", value);
+  std::string number = console.Bold(text);
+  if (std::isnan(interval.low)) return number;
+  std::snprintf(text, sizeof text, " (%.3f-%.3f)", interval.low, interval.high);
+  return number + console.Dim(text);
+}
+
+Json CaptionObject(const CaptionMetrics& metrics) {
+  const CaptionReport& report = metrics.report;
+  Json object = {{"task", "caption"},
+                 {"n", report.n},
+                 {"failed", metrics.failed},
+                 {"without_caption", metrics.without},
+                 {"unknown", metrics.unknown},
+                 {"cider_d", report.total.cider_d},
+                 {"bleu1", report.total.bleu[0]},
+                 {"bleu2", report.total.bleu[1]},
+                 {"bleu3", report.total.bleu[2]},
+                 {"bleu4", report.total.bleu[3]},
+                 {"rouge_l", report.total.rouge_l},
+                 {"meteor_exact_stem", report.total.meteor}};
+  Json ci = Json::object();
+  AddInterval(ci, "cider_d", report.intervals.cider_d);
+  for (size_t n = 0; n < 4; ++n) AddInterval(ci, "bleu" + std::to_string(n + 1), report.intervals.bleu[n]);
+  AddInterval(ci, "rouge_l", report.intervals.rouge_l);
+  AddInterval(ci, "meteor_exact_stem", report.intervals.meteor);
+  object["ci95"] = ci;
+  object["seconds"] = Rounded(metrics.seconds);
+  return object;
+}
+
+Json GroupsObject(const std::vector<VqaMetrics::Group>& groups) {
+  Json list = Json::array();
+  for (const VqaMetrics::Group& group : groups)
+    list.push_back(
+        {{"type", Printable(group.name)}, {"n", group.n}, {"accuracy", group.accuracy}, {"majority", group.majority}});
+  return list;
+}
+
+void PrintGroups(const char* title, const std::vector<VqaMetrics::Group>& groups, size_t most, Console& console) {
+  console.Line(console.Dim(title));
+  for (size_t i = 0; i < groups.size() && i < most; ++i)
+    console.Line("  " + Percent(groups[i].accuracy) + console.Dim("  guessing " + Percent(groups[i].majority)) +
+                 "  of " + Count(groups[i].n) + "  " + Printable(groups[i].name));
+  if (groups.size() > most)
+    console.Line(console.Dim("  and " + Count(static_cast<int64_t>(groups.size() - most)) + " more (--json)"));
+}
+
+}  // namespace
+
+int64_t EvalCaption(const Job& job) {
+  const EvalArguments& eval = job.arguments.eval;
+  if (eval.predictions.empty()) RefuseModel(job, "captions");
+  std::optional<CiderD> frequencies;
+  if (!eval.frequencies.empty()) frequencies = CiderD::Load(eval.frequencies);
+  const CaptionMetrics metrics = EvaluateCaptions(ReadCaptionPredictions(eval.predictions), job.arguments.shards,
+                                                  job.options, frequencies ? &*frequencies : nullptr);
+  job.console.EndProgress();
+  TellUnknown(metrics.unknown, job.console);
+  if (job.arguments.json) {
+    job.console.Json(CaptionObject(metrics));
+    return metrics.failed;
+  }
+  const CaptionReport& report = metrics.report;
+  const auto line = [&](const char* name, double value, const Interval& interval) {
+    job.console.Line(PadRight(name, 20) + Number(value, interval, job.console));
+  };
+  line("CIDEr-D", report.total.cider_d, report.intervals.cider_d);
+  for (size_t n = 0; n < 4; ++n)
+    line(("BLEU-" + std::to_string(n + 1)).c_str(), report.total.bleu[n], report.intervals.bleu[n]);
+  line("ROUGE-L", report.total.rouge_l, report.intervals.rouge_l);
+  line("METEOR (exact, stem)", report.total.meteor, report.intervals.meteor);
+  job.console.Line(job.console.Dim(Count(report.n) + " captions, in " + Duration(metrics.seconds)));
+  return metrics.failed;
+}
+
+int64_t EvalVqa(const Job& job) {
+  constexpr size_t kTypesShown = 10;
+  const EvalArguments& eval = job.arguments.eval;
+  if (eval.predictions.empty()) RefuseModel(job, "answers");
+  const VqaMetrics metrics =
+      EvaluateAnswers(ReadAnswerPredictions(eval.predictions), job.arguments.shards, job.options,
+                      {.rule = eval.is_official ? AnswerRule::kOfficial : AnswerRule::kEven, .train = eval.train});
+  job.console.EndProgress();
+  TellUnknown(metrics.unknown, job.console);
+  if (job.arguments.json) {
+    Json object = {{"task", "vqa"},
+                   {"n", metrics.n},
+                   {"pictures", metrics.pictures},
+                   {"failed", metrics.failed},
+                   {"without_question", metrics.without},
+                   {"unknown", metrics.unknown},
+                   {"accuracy", metrics.accuracy},
+                   {"majority", metrics.majority},
+                   {"majority_by_question_type", metrics.majority_by_type},
+                   {"by_answer_type", GroupsObject(metrics.by_answer_type)},
+                   {"by_question_type", GroupsObject(metrics.by_question_type)}};
+    AddInterval(object["ci95"] = Json::object(), "accuracy", metrics.accuracy_interval);
+    object["seconds"] = Rounded(metrics.seconds);
+    job.console.Json(object);
+    return metrics.failed;
+  }
+  job.console.Line("accuracy " + WithInterval(metrics.accuracy, metrics.accuracy_interval, job.console) + " of " +
+                   Count(metrics.n) + " questions about " + Count(metrics.pictures) + " pictures");
+  job.console.Line(job.console.Dim("always the most frequent answer " + Percent(metrics.majority) +
+                                   "; by the first two words of the question " + Percent(metrics.majority_by_type)));
+  PrintGroups("by answer", metrics.by_answer_type, kTypesShown, job.console);
+  PrintGroups("by question", metrics.by_question_type, kTypesShown, job.console);
+  return metrics.failed;
+}
+
+}  // namespace fovea::cli
