@@ -1,8 +1,10 @@
 // Times the parts that bench/run.sh compares with other engines; prints one JSON object.
 //
 //   fovea_bench model --model DIR --batch N [--seconds S]    the network alone, on pixels that are already there
+//   fovea_bench encoder --model DIR --tower image|text --batch N   one tower of an encoder, on 224 x 224 pixels or 77 tokens
 //   fovea_bench index --data SHARD.tar [--model DIR]         from JPEG bytes to L2-normalised embeddings, without a
-//   database fovea_bench resize [--seconds S]                         resizing on one thread, as Pillow does
+//                                                            database
+//   fovea_bench resize [--seconds S]                         resizing on one thread, as Pillow does
 //   fovea_bench train --model DIR --inputs FILE [--bf16]     steps of training (bench/train.py compares them)
 //
 // Calls are timed one by one after a third of the time as warm-up; the rate comes from the median, so a neighbour's
@@ -11,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -34,24 +37,35 @@ using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+double ProcessorSeconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 struct Timing {
-  double min_s, median_s;
+  double min_s, median_s, processor_s;  // processor_s: median of the processor time of all threads
   int64_t runs;
 };
+
+double Median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
 
 // At least three calls of each, warm-up and measurement.
 Timing Measure(const std::function<void()>& work, double seconds) {
   const auto warm_up = Clock::now();
   for (int calls = 0; calls < 3 || SecondsSince(warm_up) < seconds / 3; ++calls) work();
-  std::vector<double> times;
+  std::vector<double> times, processor_times;
   const auto start = Clock::now();
   while (times.size() < 3 || SecondsSince(start) < seconds) {
     const auto before = Clock::now();
+    const double processor_before = ProcessorSeconds();
     work();
+    processor_times.push_back(ProcessorSeconds() - processor_before);
     times.push_back(SecondsSince(before));
   }
-  std::sort(times.begin(), times.end());
-  return {.min_s = times.front(), .median_s = times[times.size() / 2], .runs = static_cast<int64_t>(times.size())};
+  return {.min_s = *std::min_element(times.begin(), times.end()),
+          .median_s = Median(times),
+          .processor_s = Median(processor_times),
+          .runs = static_cast<int64_t>(times.size())};
 }
 
 // Noise in the shape of a picture.
@@ -77,6 +91,38 @@ nlohmann::json BenchModel(const std::string& name, int64_t batch, double seconds
           {"median_ms", 1e3 * timing.median_s},
           {"runs", timing.runs},
           {"mean_first_logit", sum / static_cast<double>(timing.runs)}};
+}
+
+// Pixels or tokens in, features out.
+nlohmann::json BenchEncoder(const std::string& name, const std::string& tower, int64_t batch, int threads,
+                            double seconds) {
+  const base::ThreadLimit limit(threads > 0 ? threads : base::MaxThreads());
+  constexpr int64_t kSize = 224, kTokens = 77, kWords = 49405;
+  const Model model = Model::Load(name);
+  std::mt19937 random(1);
+  const Tensor pixels = Tensor::Empty({batch, kSize, kSize, 3}), ids = Tensor::Empty({batch, kTokens}, DType::kI64);
+  for (int64_t i = 0; i < pixels.numel(); ++i)
+    pixels.mutable_data<float>()[i] = static_cast<float>(random()) / 2147483648.0f - 1.0f;
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    ids.mutable_data<int64_t>()[i] = i % kTokens == kTokens - 1 ? kWords + 2 : 1 + random() % kWords;
+  double sum = 0;
+  const Timing timing = Measure(
+      [&] {
+        const Tensor features = tower == "image" ? model.impl().network().EncodeImages(pixels).features
+                                                 : model.impl().network().EncodeTexts({.ids = ids}).features;
+        sum += features.Contiguous().data<float>()[0];
+      },
+      seconds);
+  return {{"engine", "fovea"},
+          {"tower", tower},
+          {"batch", batch},
+          {"threads", base::MaxThreads()},
+          {"items_per_s", static_cast<double>(batch) / timing.median_s},
+          {"min_ms", 1e3 * timing.min_s},
+          {"median_ms", 1e3 * timing.median_s},
+          {"processor_ms", 1e3 * timing.processor_s},
+          {"runs", timing.runs},
+          {"mean_first_feature", sum / static_cast<double>(timing.runs)}};
 }
 
 nlohmann::json BenchIndex(const std::string& shard, const std::string& name, int64_t batch) {
@@ -130,13 +176,20 @@ nlohmann::json BenchResize(double seconds) {
 int Run(int argc, char** argv) {
   CLI::App app("Times parts of Fovea for bench/run.sh");
   app.require_subcommand(1);
-  std::string model = DefaultModelName(), shard;
+  std::string model = DefaultModelName(), shard, tower = "image";
   int64_t batch = 0;
+  int threads = 0;
   double seconds = 3;
   auto* network = app.add_subcommand("model", "the network alone");
   network->add_option("--model", model, "name or folder");
   network->add_option("--batch", batch, "pictures a forward")->required()->check(CLI::Range(1, 1024));
   network->add_option("--seconds", seconds, "of measuring")->check(CLI::PositiveNumber);
+  auto* encoder = app.add_subcommand("encoder", "one tower of an encoder");
+  encoder->add_option("--model", model, "name or folder")->required();
+  encoder->add_option("--tower", tower, "image or text")->check(CLI::IsMember({"image", "text"}));
+  encoder->add_option("--batch", batch, "items a forward")->required()->check(CLI::Range(1, 1024));
+  encoder->add_option("--threads", threads, "default: all cores")->check(CLI::Range(1, 1024));
+  encoder->add_option("--seconds", seconds, "of measuring")->check(CLI::PositiveNumber);
   auto* index = app.add_subcommand("index", "from JPEG to embedding");
   index->add_option("--model", model, "name or folder");
   index->add_option("--data", shard, "WebDataset shard")->required();
@@ -155,6 +208,8 @@ int Run(int argc, char** argv) {
   nlohmann::json result;
   if (network->parsed()) {
     result = BenchModel(model, batch, seconds);
+  } else if (encoder->parsed()) {
+    result = BenchEncoder(model, tower, batch, threads, seconds);
   } else if (index->parsed()) {
     result = BenchIndex(shard, model, batch > 0 ? batch : 8);
   } else if (training->parsed()) {

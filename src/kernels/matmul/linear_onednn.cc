@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/panels.h"
 #include "kernels/onednn.h"
 
 namespace fovea::kernels {
@@ -98,51 +99,59 @@ void Execute(const LinearPrimitive& linear, const Tensor& x, const Tensor& weigh
 
 DType ComputeType(DType dtype) { return dtype == DType::kBF16 && HasNativeBf16() ? DType::kBF16 : DType::kF32; }
 
-// Runs with operands of the compute type; `packed` is tried first when it is defined.
-void Run(const Tensor& x, const Tensor& plain, const Tensor& packed, const memory::desc& packed_desc,
-         const Tensor& bias, Act act, Tensor& y) {
+// Runs with operands of the compute type on a weight in PyTorch order.
+void RunPlain(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, Tensor& y) {
   const DType compute = ComputeType(x.dtype());
-  const Tensor source = x.To(compute);
   const Tensor added = bias.defined() ? bias.To(DType::kF32) : bias;
   Tensor result = y.dtype() == compute ? y : Tensor::Empty(y.shape(), compute);
   const Problem problem{x.dim(0), x.dim(1), y.dim(1), OneDnnType(compute), bias.defined(), act};
-  const auto fitting = packed.defined() ? CachedLinear(problem, packed_desc) : nullptr;
-  if (fitting != nullptr && !fitting->is_generic) {
-    Execute(*fitting, source, packed, added, result);
-  } else {
-    const memory::desc plain_desc = PlainWeight(problem.out_features, problem.in_features, problem.type);
-    Execute(*CachedLinear(problem, plain_desc), source, plain.To(compute), added, result);
-  }
+  const memory::desc layout = PlainWeight(problem.out_features, problem.in_features, problem.type);
+  Execute(*CachedLinear(problem, layout), x.To(compute), weight.To(compute), added, result);
   if (y.dtype() != compute) y.CopyFrom(result.To(y.dtype()));
 }
 
 }  // namespace
 
+// Each form is made when it is first used.
 struct PackedLinear::State {
   Tensor weight;
-  std::once_flag once;
-  Tensor packed;
+  std::once_flag once_panels, once_blocks;
+  PanelWeight panels;
+  Tensor blocks;  // bf16 in oneDNN's layout, plain when it has no kernel for that
   memory::desc desc;
 
-  void Pack() {
-    const Tensor converted = weight.To(ComputeType(weight.dtype()));
-    const Problem problem{kTypicalRows, weight.dim(1), weight.dim(0), OneDnnType(converted.dtype()),
-                          true,         Act::kIdentity};
+  const PanelWeight& Panels() {
+    std::call_once(once_panels, [&] { panels = PackPanels(weight); });
+    return panels;
+  }
+
+  void MakeBlocks() {
+    const Tensor converted = weight.To(DType::kBF16);
+    const Problem problem{kTypicalRows, weight.dim(1), weight.dim(0), memory::data_type::bf16, true, Act::kIdentity};
     GuardOneDnn(kWho, [&] {
       const memory::desc plain = PlainWeight(weight.dim(0), weight.dim(1), problem.type);
       const auto preferred =
           DescribeLinear(problem, memory::desc({weight.dim(0), weight.dim(1)}, problem.type, memory::format_tag::any));
-      const bool is_gemm = std::string_view(preferred.impl_info_str()).find("gemm:jit") != std::string_view::npos;
-      desc = is_gemm || IsGeneric(preferred) ? plain : preferred.weights_desc();
+      desc = IsGeneric(preferred) ? plain : preferred.weights_desc();
       if (desc == plain) {
-        packed = converted;
+        blocks = converted;
         return;
       }
-      packed = Tensor::Empty({static_cast<int64_t>(desc.get_size())}, DType::kU8);
-      memory from = OneDnnMemory(plain, converted.raw()), to = OneDnnMemory(desc, packed.mutable_raw());
+      blocks = Tensor::Empty({static_cast<int64_t>(desc.get_size())}, DType::kU8);
+      memory from = OneDnnMemory(plain, converted.raw()), to = OneDnnMemory(desc, blocks.mutable_raw());
       dnnl::reorder(from, to).execute(Stream(), from, to);
       Stream().wait();
     });
+  }
+
+  // x and y bf16. False when oneDNN has no fast kernel for this number of rows.
+  bool RunBf16(const Tensor& x, const Tensor& bias, Act act, Tensor& y) {
+    std::call_once(once_blocks, [&] { MakeBlocks(); });
+    const Problem problem{x.dim(0), x.dim(1), y.dim(1), memory::data_type::bf16, bias.defined(), act};
+    const auto linear = CachedLinear(problem, desc);
+    if (linear->is_generic) return false;
+    Execute(*linear, x, blocks, bias.defined() ? bias.To(DType::kF32) : bias, y);
+    return true;
   }
 };
 
@@ -159,14 +168,17 @@ const Tensor& PackedLinear::weight() const {
 
 void Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, Tensor& y) {
   if (y.numel() == 0 || x.dim(1) == 0) return ref::Linear(x, weight, bias, act, y);
-  Run(x, weight, Tensor(), memory::desc(), bias, act, y);
+  RunPlain(x, weight, bias, act, y);
 }
 
 void Linear(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y) {
   if (y.numel() == 0 || x.dim(1) == 0) return ref::Linear(x, weight.weight(), bias, act, y);
   PackedLinear::State& state = *weight.state_;
-  std::call_once(state.once, [&] { state.Pack(); });
-  Run(x, state.weight, state.packed, state.desc, bias, act, y);
+  if (ComputeType(x.dtype()) == DType::kBF16 && state.RunBf16(x, bias, act, y)) return;
+  const Tensor added = bias.defined() ? bias.To(DType::kF32) : bias;
+  Tensor result = y.dtype() == DType::kF32 ? y : Tensor::Empty(y.shape());
+  PanelLinear(x.To(DType::kF32), state.Panels(), added, act, result);
+  if (y.dtype() != DType::kF32) y.CopyFrom(result.To(y.dtype()));
 }
 
 }  // namespace fovea::kernels
