@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Compares the logits of Fovea with those of llama.cpp on one GGUF file: KL divergence of each token's distribution.
+
+    python3 -m venv /tmp/llama && /tmp/llama/bin/pip install llama-cpp-python==0.3.36 numpy      (builds llama.cpp, 20 minutes)
+    ninja -C build/release gguf_bench
+    /tmp/llama/bin/python tools/compare_llama.py MODEL.gguf [--prompts FILE] [--limit 1e-3]
+
+Both get the token ids that llama.cpp makes of 20 prompts. Prints one line a prompt and exits with 1 when the mean KL(llama.cpp ||
+Fovea) of a prompt is above the limit. llama.cpp computes attention in f16 and rounds the inputs of K-quants in groups of 256, so a
+difference of zero is not expected.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from llama_cpp import Llama
+
+ROOT = Path(__file__).resolve().parent.parent
+PROMPTS = [
+    "The capital of France is", "Once upon a time, in a village by the sea, there lived", "def fibonacci(n):\n    if n < 2:\n",
+    "Water boils at a temperature of", "The three primary colours are red,", "In 1969, the first human being",
+    "Q: What is 17 plus 25?\nA:", "Dear Sir or Madam,\n\nI am writing to", "Photosynthesis is the process by which plants",
+    "La capitale de l'Allemagne est", "Der schnellste Weg nach Hause ist", "import numpy as np\n\nx = np.zeros((3,",
+    "The photograph shows a dog that", "A recipe for pancakes: take two eggs,", "Shakespeare wrote the play",
+    "The square root of 144 is", "She opened the door and saw", "In machine learning, a neural network is",
+    "The largest planet in our solar system is", "东京是",
+]
+
+
+def log_softmax(x):
+    x = x.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--prompts", type=Path, help="one prompt a line, instead of the 20 built in")
+    parser.add_argument("--limit", type=float, default=1e-3)
+    parser.add_argument("--bench", default=ROOT / "build/release/bench/gguf_bench")
+    arguments = parser.parse_args()
+    prompts = arguments.prompts.read_text().splitlines() if arguments.prompts else PROMPTS
+    llama = Llama(arguments.model, n_ctx=512, logits_all=True, verbose=False)
+    worst = agreed = tokens = total = 0
+    with tempfile.TemporaryDirectory() as folder:
+        ids = [llama.tokenize(prompt.encode(), add_bos=True, special=False) for prompt in prompts]
+        for i, one in enumerate(ids):
+            Path(folder, "ids.txt").write_text(" ".join(map(str, one)) + "\n")
+            subprocess.run([arguments.bench, "logits", arguments.model, Path(folder, "ids.txt"), Path(folder, "out")], check=True)
+            ours = log_softmax(np.load(Path(folder, "out.0.npy")))
+            llama.reset()
+            llama.eval(one)
+            theirs = log_softmax(np.array(llama.scores[: len(one)]))
+            kl = (np.exp(theirs) * (theirs - ours)).sum(-1)
+            same = (ours.argmax(-1) == theirs.argmax(-1)).sum()
+            print(f"KL mean {kl.mean():.2e} max {kl.max():.2e}, same best token {same}/{len(one)}: {prompts[i]!r}", flush=True)
+            worst, agreed, tokens, total = max(worst, kl.mean()), agreed + same, tokens + len(one), total + kl.sum()
+    print(f"{len(prompts)} prompts, {tokens} tokens: mean KL {total / tokens:.2e}, worst prompt {worst:.2e}, same best token {agreed / tokens:.1%}")
+    sys.exit(worst > arguments.limit)
+
+
+if __name__ == "__main__":
+    main()
