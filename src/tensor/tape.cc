@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace fovea {
 namespace {
@@ -11,8 +12,10 @@ thread_local Tape* active_tape = nullptr;
 
 template <typename T>
 void AddElements(const T* from, T* into, int64_t count) {
-  for (int64_t i = 0; i < count; ++i)
-    into[i] = static_cast<T>(static_cast<float>(into[i]) + static_cast<float>(from[i]));
+  base::ParallelFor(count, 1 << 14, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      into[i] = static_cast<T>(static_cast<float>(into[i]) + static_cast<float>(from[i]));
+  });
 }
 
 // Sum of two gradients of the same tensor. The first is written to only when nobody else can see it.

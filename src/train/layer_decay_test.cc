@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <map>
+
 #include "testing/testing.h"
 #include "train/initial.h"
 #include "train/network.h"

@@ -144,7 +144,7 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
       network.preprocess_text = WithImageSize(network.preprocess_text, preprocess_path, recipe.image_size);
     network.preprocess = media::PreprocessSpec::FromConfig(
         base::Config::Parse(network.preprocess_text, preprocess_path), entry.model_type);
-  } else {
+  } else if (entry.input_spec != nullptr || recipe.task != Task::kLanguage) {
     Require(entry.input_spec != nullptr && recipe.image_size == 0, "[train] ", base::PrintableUtf8(folder),
             " has no preprocessor_config.json, so data.image_size cannot be changed");
     network.preprocess = entry.input_spec(network.config);

@@ -1,6 +1,8 @@
 #include "train/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -94,10 +96,24 @@ void OptimizerStep(const OptimizerOptions& options, double learning_rate, std::v
 }
 
 double GradientNorm(const std::vector<Slot>& slots) {
+  // Pieces of a fixed size, added up in order: the same bits with any number of threads.
   double sum = 0;
   for (const Slot& slot : slots) {
     if (!slot.gradient.defined()) continue;
-    for (const float value : slot.gradient.values<float>()) sum += static_cast<double>(value) * value;
+    const auto values = slot.gradient.values<float>();
+    const auto count = static_cast<int64_t>(values.size()), pieces = (count + kGrain - 1) / kGrain;
+    std::vector<double> sums(static_cast<size_t>(pieces));
+    base::ParallelFor(pieces, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t piece = begin; piece < end; ++piece) {
+        double squares = 0;
+        for (int64_t i = piece * kGrain; i < std::min(count, (piece + 1) * kGrain); ++i) {
+          const double value = values[static_cast<size_t>(i)];
+          squares += value * value;
+        }
+        sums[static_cast<size_t>(piece)] = squares;
+      }
+    });
+    for (const double part : sums) sum += part;
   }
   return std::sqrt(sum);
 }

@@ -23,7 +23,7 @@ class PairsRun : public ::testing::Test {
     WriteColourPictures(folder_.File("pictures"), 8);
     WriteColourCaptions(folder_.File("pictures"));
     WriteRecipe(R"({"output": "run", "task": "contrastive", "seed": 3, "steps": 6, "batch_size": 8, "log_every": 2,
-                    "validate_every": 6, "frozen_statistics": true, "optimizer": {"learning_rate": 0.003},
+                    "validate_every": 6, "frozen_statistics": true, "optimizer": {"type": "sgd", "learning_rate": 0.05},
                     "data": {"train": ["pictures"], "validation_share": 0.25, "threads": 2, "augment": false}})");
   }
   void WriteRecipe(const std::string& text) {

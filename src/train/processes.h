@@ -20,6 +20,8 @@ class Processes {
  public:
   // Throws kUnimplemented when several processes were started and this build has no MPI, kInternal when MPI fails.
   Processes();
+  Processes(const Processes&) = delete;
+  Processes& operator=(const Processes&) = delete;
 
   int64_t rank() const { return rank_; }
   int64_t size() const { return size_; }

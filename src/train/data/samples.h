@@ -33,9 +33,6 @@ class SampleSet {
   virtual std::string Fingerprint() const = 0;
 };
 
-// All captions of a sample: its target field when the filter names one.
-std::vector<std::string> CaptionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index);
-
 // `path`: a .tar shard, a folder, or texts without pictures: a .txt file with one text a line, or a .jsonl file with an
 // object a line as KEY.json has it. Throws kNotFound, kIo, kCorruptData.
 std::shared_ptr<const SampleSet> OpenSamples(const std::string& path);
@@ -66,6 +63,9 @@ struct SampleFilter {
   double validation_share = 0;
   bool takes_validation = false;  // the validation part, else the rest
 };
+
+// All captions of a sample: its target field when the filter names one.
+std::vector<std::string> CaptionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index);
 
 // True when the sample belongs to the filter's part; sets `ref.label`.
 bool Accepts(const SampleFilter& filter, SampleRef& ref);
