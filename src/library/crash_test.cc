@@ -40,7 +40,9 @@ TEST(CrashChild, Index) {
   options.index.on_progress = [&](const IndexProgress& progress) {
     if (::write(pipe, &progress.done, sizeof(progress.done)) < 0) std::abort();
   };
-  RunIndexJob(db, {photos}, CheapModel().analyzer(), options);
+  CheapModel model;
+  model.fingerprint = std::getenv("FOVEA_TEST_MODEL");
+  RunIndexJob(db, {photos}, model.analyzer(), options);
 }
 
 struct ChildResult {
@@ -49,13 +51,14 @@ struct ChildResult {
 };
 
 // Starts the child and kills it after `delay`.
-ChildResult RunChild(const std::string& db, const std::string& photos, std::chrono::microseconds delay) {
+ChildResult RunChild(const std::string& db, const std::string& photos, std::chrono::microseconds delay,
+                     const std::string& model = "cheap-1") {
   int pipe[2];
   EXPECT_EQ(::pipe(pipe), 0);
   const std::string settings[] = {"FOVEA_TEST_DB=" + db, "FOVEA_TEST_PHOTOS=" + photos,
-                                  "FOVEA_TEST_PIPE=" + std::to_string(pipe[1])};
+                                  "FOVEA_TEST_PIPE=" + std::to_string(pipe[1]), "FOVEA_TEST_MODEL=" + model};
   char* environment[] = {const_cast<char*>(settings[0].c_str()), const_cast<char*>(settings[1].c_str()),
-                         const_cast<char*>(settings[2].c_str()), nullptr};
+                         const_cast<char*>(settings[2].c_str()), const_cast<char*>(settings[3].c_str()), nullptr};
   char* arguments[] = {const_cast<char*>("child"), const_cast<char*>("--gtest_filter=CrashChild.Index"), nullptr};
   const pid_t child = ::fork();
   if (child == 0) {
@@ -128,6 +131,45 @@ TEST(Crash, NothingReportedIsLost) {
   const IndexReport rest = RunIndexJob(db, {photos}, CheapModel().analyzer(), SlowJob());
   EXPECT_EQ(rest.removed, 0);
   EXPECT_EQ(FirstDifference(Contents(db), expected), "");
+}
+
+// Killed while a new model works through a library, or while the old vectors are removed: at every moment some model
+// has seen every picture, and what was computed is not computed again.
+TEST(Crash, AModelThatAnswersIsAlwaysComplete) {
+  fovea::testing::TemporaryFolder folder;
+  const std::string photos = folder.File("photos"), db = folder.File("library.db");
+  constexpr int64_t kFew = 250;
+  for (int64_t i = 0; i < kFew; ++i)
+    WriteFile(photos + "/" + std::to_string(i) + ".bmp", Bmp(6, 5, static_cast<uint32_t>(i)));
+  RunIndexJob(db, {photos}, CheapModel().analyzer(), SlowJob());
+  std::mt19937 random(std::random_device{}());
+  int kills = 0, kills_midway = 0, changes = 0;
+  std::string model = "cheap-2";
+  int64_t seen_before = 0;
+  for (int round = 0; kills < 25 && round < 300; ++round) {
+    const ChildResult result = RunChild(db, photos, std::chrono::microseconds(random() % 120'000), model);
+    kills += result.was_killed;
+    Store store(db, Database::Mode::kReadWrite);
+    auto check = store.db().Query("PRAGMA integrity_check(1)");
+    ASSERT_TRUE(check.Next());
+    ASSERT_EQ(check.Text(0), "ok");
+    const std::vector<ModelCoverage> models = store.Models();
+    ASSERT_FALSE(models.empty());
+    ASSERT_TRUE(store.IsComplete(models[0].id));
+    ASSERT_EQ(models[0].contents, kFew);
+    const int64_t id = store.FindModel(model);
+    const int64_t seen = store.db().Scalar("SELECT count(*) FROM analysis WHERE model_id = ?", 0, id);
+    ASSERT_GE(seen, seen_before);
+    seen_before = seen;
+    kills_midway += result.was_killed && seen > 0 && models.size() > 1;
+    if (seen == kFew && models.size() == 1) {  // through: on to the next one
+      model = "cheap-" + std::to_string(3 + changes++);
+      seen_before = 0;
+    }
+  }
+  EXPECT_GE(kills, 25);
+  EXPECT_GE(kills_midway, 3);
+  std::printf("%d kills, %d of them midway, %d changes of models\n", kills, kills_midway, changes);
 }
 
 }  // namespace

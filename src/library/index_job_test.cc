@@ -103,8 +103,8 @@ TEST_F(IndexJobTest, MovedFileKeepsItsData) {
   EXPECT_EQ(report.added + report.removed, 0);
   EXPECT_EQ(computed_, 0);
   Store store(db_, Database::Mode::kReadOnly);
-  EXPECT_EQ(SearchByWords(store, "holiday", {}).size(), 5u);
-  EXPECT_EQ(SearchByWords(store, "old", {}).size(), 0u);
+  EXPECT_EQ(FindWords(store, "holiday").size(), 5u);
+  EXPECT_EQ(FindWords(store, "old").size(), 0u);
 }
 
 TEST_F(IndexJobTest, DataOfVanishedFilesIsKeptForAWhile) {
@@ -243,7 +243,7 @@ TEST_F(IndexJobTest, NamesThatAreNoUtf8) {
   EXPECT_EQ(Index().unchanged, 2);
   Store store(db_, Database::Mode::kReadOnly);
   EXPECT_TRUE(store.Describe(Path(name)).has_value());
-  const std::vector<SearchHit> hits = SearchByWords(store, "dog run", {});
+  const std::vector<SearchHit> hits = FindWords(store, "dog run");
   ASSERT_EQ(hits.size(), 1u);
   EXPECT_EQ(hits[0].path, Path(name));
 }
@@ -269,8 +269,70 @@ TEST_F(IndexJobTest, AnotherModelReplacesTheAnalysis) {
   const IndexReport report = Index();
   EXPECT_EQ(report.updated, 5);
   EXPECT_EQ(computed_, 5);
-  EXPECT_EQ(cache.Refresh(store, "cheap-1", 12)->size(), 0);
+  EXPECT_EQ(cache.Refresh(store, "cheap-1", 12), nullptr);
   EXPECT_EQ(cache.Refresh(store, "cheap-2", 12)->size(), 5);
+}
+
+// A new model works through the library while the old one answers; stopped midway, it goes on where it was.
+TEST_F(IndexJobTest, TheOldModelAnswersUntilTheNewOneIsThrough) {
+  for (uint32_t i = 0; i < 200; ++i) Write("a/" + std::to_string(i) + ".bmp", Bmp(4, 3, i));
+  for (uint32_t i = 0; i < 20; ++i) Write("b/" + std::to_string(i) + ".bmp", Bmp(4, 3, 1000 + i));
+  Index();
+  model_.fingerprint = "cheap-2";
+  std::atomic<bool> cancel = false;
+  Analyzer analyzer = model_.analyzer();
+  analyzer.analyze = [&, inner = analyzer.analyze](std::span<const Image> images) {
+    if (*model_.seen >= 40) cancel = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return inner(images);
+  };
+  options_.index.cancel = &cancel;
+  model_.seen->exchange(0);
+  const IndexReport part = RunIndexJob(db_, {Path("a")}, analyzer, options_);
+  EXPECT_TRUE(part.cancelled);
+  options_.index.cancel = nullptr;
+  Store store(db_, Database::Mode::kReadOnly);
+  ASSERT_EQ(store.Models().size(), 2u);
+  EXPECT_EQ(store.Models()[0].model.fingerprint, "cheap-1");
+  EXPECT_EQ(store.Models()[0].contents, 220);
+  EXPECT_EQ(store.Models()[1].contents, part.updated);
+  EXPECT_TRUE(store.IsComplete(store.Models()[0].id));
+  EXPECT_FALSE(store.IsComplete(store.Models()[1].id));
+  EmbeddingCache cache;
+  EXPECT_EQ(cache.Refresh(store, "cheap-1", 12)->size(), 220);
+
+  // Only folder a: the pictures of b still have the old vectors alone, so those of all pictures stay.
+  model_.seen->exchange(0);
+  EXPECT_EQ(Index({Path("a")}).updated, 200 - part.updated);
+  EXPECT_EQ(*model_.seen, 200 - part.updated);
+  EXPECT_EQ(store.Models()[0].model.fingerprint, "cheap-1");
+  EXPECT_EQ(cache.Refresh(store, "cheap-1", 12)->size(), 220);
+
+  EXPECT_EQ(Index().updated, 20);
+  ASSERT_EQ(store.Models().size(), 1u);
+  EXPECT_EQ(store.Models()[0].model.fingerprint, "cheap-2");
+  EXPECT_EQ(store.FindModel("cheap-1"), 0);
+  EXPECT_EQ(cache.Refresh(store, "cheap-2", 12)->size(), 220);
+}
+
+// A picture that only the new model fails on does not keep the old vectors in use for ever.
+TEST_F(IndexJobTest, APictureThatTheNewModelFailsOnDoesNotBlockIt) {
+  for (uint32_t i = 0; i < 6; ++i) Write(std::to_string(i) + ".bmp", Bmp(i == 5 ? 7 : 4, 3, i));
+  Index();
+  model_.fingerprint = "cheap-2";
+  Analyzer analyzer = model_.analyzer();
+  analyzer.analyze = [inner = analyzer.analyze](std::span<const Image> images) {
+    for (const Image& image : images) {
+      if (image.width == 7) throw std::runtime_error("seven is too wide");
+    }
+    return inner(images);
+  };
+  const IndexReport report = RunIndexJob(db_, {photos_}, analyzer, options_);
+  EXPECT_EQ(report.failed, 1);
+  Store store(db_, Database::Mode::kReadOnly);
+  ASSERT_EQ(store.Models().size(), 1u);
+  EXPECT_EQ(store.Models()[0].model.fingerprint, "cheap-2");
+  EXPECT_EQ(store.CountPictures(), 5);
 }
 
 TEST_F(IndexJobTest, CancelKeepsWhatIsDone) {
@@ -313,7 +375,7 @@ TEST_F(IndexJobTest, ProgressCountsWhatIsOnDiskAndReadersSeeIt) {
     EXPECT_GE(progress.done, last);
     EXPECT_GE(reader->CountPictures(), progress.done);
     if (progress.done > 0) {
-      EXPECT_FALSE(SearchByWords(*reader, "bmp", {}).empty());
+      EXPECT_FALSE(FindWords(*reader, "bmp").empty());
     }
     last = progress.done;
     total = progress.total;

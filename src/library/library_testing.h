@@ -14,6 +14,7 @@
 
 #include "base/strings.h"
 #include "library/index_job.h"
+#include "library/search.h"
 
 namespace fovea::library {
 
@@ -100,6 +101,11 @@ inline JobOptions TestOptions() {
   return options;
 }
 
+// Library::SearchByWords on a store.
+inline std::vector<SearchHit> FindWords(Store& store, const std::string& words, const SearchOptions& options = {}) {
+  return SearchFor(store, nullptr, nullptr, AskInWords(words, {}), {}, options);
+}
+
 // Everything a person can see of a library, one line for each file in order of path; without ids, times and order of
 // writing.
 inline std::string Contents(const std::string& file) {
@@ -110,6 +116,7 @@ inline std::string Contents(const std::string& file) {
            "SELECT f.path, f.size_bytes, f.failure, c.hash, c.width_px, c.height_px, a.embedding, w.labels, w.name, "
            "w.folders, c.id "
            "FROM file f LEFT JOIN content c ON c.id = f.content_id LEFT JOIN analysis a ON a.content_id = c.id "
+           "AND a.model_id = (SELECT id FROM model ORDER BY started DESC LIMIT 1) "
            "LEFT JOIN words w ON w.rowid = f.id ORDER BY f.path");
        rows.Next();) {
     for (int column = 0; column < 10; ++column) {

@@ -121,6 +121,86 @@ TEST_F(StoreTest, RefusesNewerVersions) {
   EXPECT_EQ(CodeOfOpening(db_, Database::Mode::kReadOnly), ErrorCode::kUnimplemented);
 }
 
+// A library as version 1 wrote it: one embedding a content. Read as it is, and brought up to date when it is opened for
+// writing.
+TEST_F(StoreTest, OlderVersionsAreReadAndMigrated) {
+  {
+    Store store(db_, Database::Mode::kCreate);
+    Fill(store);
+    store.db().Execute(R"sql(
+      PRAGMA foreign_keys = OFF;
+      CREATE TABLE old_analysis(
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, content_id INTEGER NOT NULL UNIQUE REFERENCES content(id) ON DELETE CASCADE,
+        model_id INTEGER NOT NULL REFERENCES model(id), embedding BLOB NOT NULL);
+      INSERT INTO old_analysis SELECT * FROM analysis;
+      DROP TABLE analysis;
+      ALTER TABLE old_analysis RENAME TO analysis;
+      ALTER TABLE model DROP COLUMN path;
+      ALTER TABLE model DROP COLUMN reads_text;
+      ALTER TABLE model DROP COLUMN started;
+      PRAGMA user_version = 1;
+    )sql");
+  }
+  const auto check = [&](Store& store) {
+    ASSERT_EQ(store.Models().size(), 1u);
+    EXPECT_EQ(store.Models()[0].model.fingerprint, "f1");
+    EXPECT_EQ(store.Models()[0].contents, 1);
+    std::vector<float> embedding;
+    store.ForEachEmbedding(store.FindModel("f1"), 2, 0, [&](int64_t, int64_t, std::span<const float> row) {
+      embedding.assign(row.begin(), row.end());
+    });
+    EXPECT_EQ(embedding, (std::vector<float>{0.6f, -0.8f}));
+    EXPECT_TRUE(store.FindFile("/photos/a.jpg", 1)->is_analysed);
+  };
+  {
+    Store store(db_, Database::Mode::kReadOnly);
+    check(store);
+    EXPECT_EQ(store.db().Scalar("PRAGMA user_version", 0), 1);
+  }
+  {
+    Store store(db_, Database::Mode::kReadWrite);
+    check(store);
+    EXPECT_EQ(store.db().Scalar("PRAGMA user_version", 0), Store::kVersion);
+    EXPECT_EQ(store.db().Scalar("PRAGMA foreign_keys", 0), 1);
+  }
+  // A second model beside the first, as no library of version 1 could hold.
+  Store store(db_, Database::Mode::kReadWrite);
+  Transaction transaction(store.db());
+  store.PutContent(Content(), store.PutModel({"f2", "m2", 2}));
+  transaction.Commit();
+  EXPECT_EQ(store.Models().size(), 2u);
+  EXPECT_EQ(store.Models()[0].model.fingerprint, "f2");  // as many pictures, and it began later
+}
+
+// Files that call themselves a library but lack its parts, or hold them in another form.
+TEST_F(StoreTest, HostileLibrariesAreErrors) {
+  const char* damages[] = {"DROP TABLE analysis",
+                           "DROP TABLE words",
+                           "DROP TABLE counter",
+                           "DROP TABLE analysis; CREATE VIEW analysis AS SELECT 1 AS seq, 1 AS content_id, 1 AS model_id, "
+                           "zeroblob(8) AS embedding",
+                           "DROP TABLE model; PRAGMA user_version = 1",
+                           "ALTER TABLE model RENAME TO models; PRAGMA user_version = 1"};
+  for (const char* damage : damages) {
+    const std::string file = folder_.File("hostile.db");
+    {
+      Store store(file, Database::Mode::kCreate);
+      Fill(store);
+      store.db().Execute(std::string("PRAGMA foreign_keys = OFF; ") + damage);
+    }
+    for (const Database::Mode mode : {Database::Mode::kReadOnly, Database::Mode::kReadWrite})
+      EXPECT_EQ(CodeOfOpening(file, mode), ErrorCode::kCorruptData) << damage;
+    for (const char* tail : {"", "-wal", "-shm"}) fs::remove(file + tail);
+  }
+  // Values of other types and sizes than expected.
+  Store store(db_, Database::Mode::kCreate);
+  Fill(store);
+  store.db().Execute("UPDATE analysis SET embedding = 'text'");
+  EXPECT_THROW(store.ForEachEmbedding(1, 2, 0, [](int64_t, int64_t, std::span<const float>) {}), Error);
+  store.db().Execute("UPDATE model SET embedding_dim = 9223372036854775807, path = x'00FF', reads_text = 'yes'");
+  EXPECT_EQ(store.Models().size(), 1u);
+}
+
 // Damage anywhere is an error or goes unnoticed; it never takes the program down.
 TEST_F(StoreTest, DamagedFilesAreErrors) {
   {
