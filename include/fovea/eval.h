@@ -42,6 +42,10 @@ struct ClassifyMetrics {
   double majority = 0;    // share of n that is of the most frequent class: what guessing it always gives
   double class_mean = 0;  // mean of the classes' own shares found, over those with pictures
   Interval top1_interval, top5_interval;
+  // How far the confidence in the best class is from being right (15 bins of equal width, runtime/calibration.h), and
+  // its mean; NaN where there are no probabilities (EvaluateKnn, EvaluateLinearProbe).
+  double calibration_error = std::numeric_limits<double>::quiet_NaN();
+  double confidence = std::numeric_limits<double>::quiet_NaN();
   struct Class {
     std::string name;
     int64_t n = 0;      // pictures of this class

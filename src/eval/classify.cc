@@ -9,8 +9,10 @@
 
 #include "base/error.h"
 #include "eval/bootstrap.h"
+#include "eval/linear_probe.h"
 #include "eval/samples.h"
 #include "fovea/eval.h"
+#include "runtime/calibration.h"
 
 namespace fovea {
 namespace {
@@ -65,7 +67,23 @@ class Classes {
 // What was predicted for one picture: its class, and the place of it among the predictions (above 5: somewhere).
 struct Judgement {
   int64_t truth, rank;
+  double confidence = -1;  // in the best class; below 0: unknown
 };
+
+void AddCalibration(const std::vector<Judgement>& judgements, ClassifyMetrics& metrics) {
+  std::vector<double> confidence;
+  std::vector<uint8_t> hit;
+  for (const Judgement& judged : judgements) {
+    if (judged.confidence < 0) return;
+    confidence.push_back(std::min(judged.confidence, 1.0));
+    hit.push_back(judged.rank <= 1 ? 1 : 0);
+  }
+  if (confidence.empty()) return;
+  const runtime::Outcomes outcomes{confidence, hit};
+  metrics.calibration_error = runtime::ExpectedCalibrationError(runtime::Reliability(outcomes));
+  metrics.confidence = 0;
+  for (const double one : confidence) metrics.confidence += one / static_cast<double>(confidence.size());
+}
 
 ClassifyMetrics Summary(const std::vector<Judgement>& judgements, const std::vector<std::string>& names,
                         const EvaluateOptions& options) {
@@ -95,6 +113,7 @@ ClassifyMetrics Summary(const std::vector<Judgement>& judgements, const std::vec
   if (seen > 0) metrics.class_mean /= static_cast<double>(seen);
   const std::vector<double> ones(judgements.size(), 1.0);
   const std::vector<Interval> intervals = eval::BootstrapMeans(hits, ones, 2, options);
+  AddCalibration(judgements, metrics);
   metrics.top1_interval = intervals[0];
   metrics.top5_interval = intervals[1];
   return metrics;
@@ -119,7 +138,8 @@ ClassifyMetrics Evaluate(const Classes& classes, const std::vector<std::string>&
     for (size_t i = 0; i < batch.size(); ++i) {
       const std::vector<Label>& best = predictions[i];
       const auto own = std::ranges::find(best, batch[i].label, &Label::index);
-      judgements.push_back({batch[i].label, own - best.begin() + 1 + (own == best.end() ? kTop : 0)});
+      judgements.push_back({batch[i].label, own - best.begin() + 1 + (own == best.end() ? kTop : 0),
+                            best.empty() ? -1.0 : static_cast<double>(best[0].score)});
     }
   });
   ClassifyMetrics metrics = Summary(judgements, classes.names(), options);
@@ -175,8 +195,9 @@ ClassifyMetrics Learn(
   return metrics;
 }
 
-// The penalty that does best on every fifth training vector, learnt from the others.
-double ChoosePenalty(const Vectors& vectors, LinearProbeOptions options) {
+// The penalty that does best on every fifth training vector, learnt from the others. Each fit starts from that with the
+// stronger penalty, whose answer is near. `weights` takes the best one's.
+double ChoosePenalty(const Vectors& vectors, LinearProbeOptions options, std::vector<double>& weights) {
   Vectors kept, held;
   for (size_t i = 0; i < vectors.labels.size(); ++i) {
     Vectors& part = i % 5 == 4 ? held : kept;
@@ -187,12 +208,15 @@ double ChoosePenalty(const Vectors& vectors, LinearProbeOptions options) {
   Require(!held.labels.empty(), "[eval] expected at least 5 training pictures to choose a penalty, got ",
           vectors.labels.size());
   double chosen = 0, best = -1;
+  std::vector<double> current;
   for (const double penalty : {1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3, 1e-4}) {  // the stronger one wins a tie
     options.penalty = penalty;
-    const double top1 = MeasureLinearProbe(kept, held, options).top1;
+    current = eval::FitLinearProbe(kept, options, current);
+    const double top1 = eval::MeasureWithWeights(current, held, options).top1;
     if (top1 <= best) continue;
     best = top1;
     chosen = penalty;
+    weights = current;
   }
   return chosen;
 }
@@ -234,9 +258,10 @@ ClassifyMetrics EvaluateLinearProbe(const Model& model, const std::vector<std::s
     LinearProbeOptions filled = probe;
     filled.dim = model.info().embedding_dim;
     filled.classes = classes;
-    if (filled.penalty < 0) filled.penalty = ChoosePenalty(known, filled);
+    std::vector<double> weights;
+    if (filled.penalty < 0) filled.penalty = ChoosePenalty(known, filled, weights);
     if (used_penalty != nullptr) *used_penalty = filled.penalty;
-    return MeasureLinearProbe(known, asked, filled);
+    return eval::MeasureWithWeights(eval::FitLinearProbe(known, filled, weights), asked, filled);
   });
 }
 

@@ -1,6 +1,8 @@
 // The linear probe: multinomial logistic regression on frozen vectors, by L-BFGS (Nocedal 1980) in double precision
 // with a backtracking line search. The problem is convex, so any minimiser gives the same answer; this one needs no
 // step size.
+#include "eval/linear_probe.h"
+
 #include <algorithm>
 #include <cmath>
 #include <deque>
@@ -115,11 +117,12 @@ Vector Direction(const Vector& gradient, const std::deque<Pair>& memory) {
   return q;
 }
 
-Vector Minimise(const Problem& problem) {
+Vector Minimise(const Problem& problem, const Vector& start) {
   constexpr size_t kMemory = 10;
   constexpr double kEnough = 1e-5;  // gradient of the mean loss; scikit-learn stops at 1e-4
   const auto size = static_cast<size_t>(problem.options.classes * (problem.options.dim + 1));
-  Vector weights(size), gradient(size), next(size), next_gradient(size);
+  Vector weights = start, gradient(size), next(size), next_gradient(size);
+  weights.resize(size);
   double loss = problem.Loss(weights, gradient);
   std::deque<Pair> memory;
   for (int64_t iteration = 0; iteration < problem.options.iterations; ++iteration) {
@@ -151,24 +154,38 @@ Vector Minimise(const Problem& problem) {
   return weights;
 }
 
+void Check(const LabelledVectors& part, const LinearProbeOptions& options) {
+  Require(options.dim >= 1 && options.classes >= 1 && !part.labels.empty() &&
+              part.values.size() == part.labels.size() * static_cast<size_t>(options.dim),
+          "[linear_probe] expected values [N,", options.dim, "] and labels [N] with N above 0, got ",
+          part.values.size(), " values and ", part.labels.size(), " labels");
+  for (const int64_t label : part.labels)
+    Require(label >= 0 && label < options.classes, "[linear_probe] expected labels in [0,", options.classes, "), got ",
+            label);
+}
+
 }  // namespace
+
+std::vector<double> eval::FitLinearProbe(const LabelledVectors& train, const LinearProbeOptions& options,
+                                         const std::vector<double>& start) {
+  Check(train, options);
+  Require(options.penalty >= 0 && options.iterations >= 1,
+          "[linear_probe] expected a penalty of 0 or more and at least one iteration");
+  return Minimise(Problem{train, options}, start);
+}
+
+ClassificationReport eval::MeasureWithWeights(const std::vector<double>& weights, const LabelledVectors& test,
+                                              const LinearProbeOptions& options) {
+  Check(test, options);
+  FOVEA_DCHECK(weights.size() == static_cast<size_t>(options.classes * (options.dim + 1)));
+  const Vector scores = Problem{test, options}.Scores(weights, test);
+  return MeasureClassification(std::vector<float>(scores.begin(), scores.end()), test.labels, options.classes);
+}
 
 ClassificationReport MeasureLinearProbe(const LabelledVectors& train, const LabelledVectors& test,
                                         const LinearProbeOptions& options) {
-  for (const LabelledVectors* part : {&train, &test}) {
-    Require(options.dim >= 1 && options.classes >= 1 && !part->labels.empty() &&
-                part->values.size() == part->labels.size() * static_cast<size_t>(options.dim),
-            "[linear_probe] expected values [N,", options.dim, "] and labels [N] with N above 0, got ",
-            part->values.size(), " values and ", part->labels.size(), " labels");
-    for (const int64_t label : part->labels)
-      Require(label >= 0 && label < options.classes, "[linear_probe] expected labels in [0,", options.classes,
-              "), got ", label);
-  }
-  Require(options.penalty >= 0 && options.iterations >= 1,
-          "[linear_probe] expected a penalty of 0 or more and at least one iteration");
-  const Problem problem{train, options};
-  const Vector scores = problem.Scores(Minimise(problem), test);
-  return MeasureClassification(std::vector<float>(scores.begin(), scores.end()), test.labels, options.classes);
+  Check(test, options);
+  return eval::MeasureWithWeights(eval::FitLinearProbe(train, options), test, options);
 }
 
 }  // namespace fovea

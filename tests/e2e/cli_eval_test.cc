@@ -46,6 +46,34 @@ TEST_F(CliEval, ClassesAreTheValuesInTheShards) {
   EXPECT_EQ(object["classes"], 2);
   EXPECT_EQ(object["by_class"].size(), 2u);
   EXPECT_FALSE(object["ci95"].contains("top1"));
+  // Two pictures, each in a bin of its own or both in one: the error is between 0 and 1, the confidence of two classes
+  // at least a half.
+  EXPECT_GE(object["confidence"], 0.5);
+  EXPECT_LE(object["ece"], 1.0);
+}
+
+TEST_F(CliEval, CaptionsAndAnswersComeFromAFile) {
+  const std::string captions = folder_.File("captions.jsonl"), answers = folder_.File("answers.jsonl"),
+                    shard = folder_.File("text.tar");
+  eval::WriteShard(shard,
+                   {{"0.json", R"({"captions": ["a cat"], "qa": [{"question": "is it red?", "answers": ["no"]}]})"},
+                    {"1.json", R"({"captions": ["two cups"], "qa": [{"question": "how many?", "answers": ["2"]}]})"}});
+  base::WriteTextFileAtomically(captions,
+                                "{\"key\": \"0\", \"caption\": \"A cat.\"}\n{\"key\": \"1\", \"caption\": \"x\"}\n");
+  base::WriteTextFileAtomically(answers, "{\"key\": \"1\", \"question\": \"how many?\", \"answer\": \"Two\"}\n");
+  const Result caption = RunFovea({"eval", "caption", "--data", shard, "--predictions", captions, "--json"});
+  EXPECT_EQ(caption.exit, 0) << caption.err;
+  EXPECT_EQ(caption.Lines().at(0)["n"], 2);
+  EXPECT_EQ(caption.Lines().at(0)["rouge_l"], 0.5);
+  const Result vqa = RunFovea({"eval", "vqa", "--data", shard, "--predictions", answers, "--json"});
+  EXPECT_EQ(vqa.exit, 1);
+  EXPECT_NE(vqa.err.find("\"is it red?\" has no answer"), std::string::npos) << vqa.err;
+  EXPECT_EQ(vqa.Lines().at(0)["accuracy"], 1.0);
+  EXPECT_EQ(vqa.Lines().at(0)["by_answer_type"][0]["type"], "number");
+  const Result refused =
+      RunFovea({"eval", "caption", "--data", shard, "--model", testing::SourcePath("tests/golden/clip_tiny")});
+  EXPECT_EQ(refused.exit, 1);
+  EXPECT_NE(refused.err.find("--predictions"), std::string::npos) << refused.err;
 }
 
 TEST_F(CliEval, LearningNeedsSomethingToLearnFrom) {

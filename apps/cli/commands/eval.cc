@@ -28,6 +28,8 @@ void PrintClasses(const ClassifyMetrics& metrics, Json object, const Job& job) {
                    {"top5", metrics.top5},
                    {"class_mean", metrics.class_mean},
                    {"majority", metrics.majority}});
+    if (!std::isnan(metrics.calibration_error))
+      object.update({{"ece", metrics.calibration_error}, {"confidence", metrics.confidence}});
     AddInterval(object["ci95"] = Json::object(), "top1", metrics.top1_interval);
     AddInterval(object["ci95"], "top5", metrics.top5_interval);
     if (job.arguments.eval.by_class) {
@@ -43,6 +45,9 @@ void PrintClasses(const ClassifyMetrics& metrics, Json object, const Job& job) {
                    " pictures, " + Count(metrics.classes) + " classes, in " + Duration(metrics.seconds));
   job.console.Line(job.console.Dim("mean of the classes " + Percent(metrics.class_mean) +
                                    "; always the most frequent one " + Percent(metrics.majority)));
+  if (!std::isnan(metrics.calibration_error))
+    job.console.Line(job.console.Dim("mean confidence " + Percent(metrics.confidence) + ", calibration error " +
+                                     Percent(metrics.calibration_error)));
   if (!job.arguments.eval.by_class) return;
   for (const ClassifyMetrics::Class& one : metrics.by_class) {
     if (one.n == 0) continue;
