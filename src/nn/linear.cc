@@ -13,8 +13,10 @@ Tensor Linear::operator()(const Tensor& x, kernels::Act act) const {
   const Tensor bias_value = has_bias_ ? bias.value() : Tensor();
   if (Tape::Active() != nullptr) return fovea::Linear(x, weight, bias_value, act);
   const uint64_t version = weight.version() * 16 + static_cast<uint64_t>(x.dtype());
-  const auto packed =
-      packed_.Get(version, [&] { return std::make_shared<const kernels::PackedLinear>(weight.value().To(x.dtype())); });
+  const auto packed = packed_.Get(version, [&] {
+    return std::make_shared<const kernels::PackedLinear>(weight.value().To(PackedType(weight, x.dtype())),
+                                                         weight.rounds_inputs());
+  });
   return fovea::Linear(x, *packed, bias_value, act);
 }
 

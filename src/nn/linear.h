@@ -12,6 +12,12 @@ struct LinearOptions {
   bool has_bias = true;
 };
 
+// The type in which a layer packs `weight` for inputs of type `input`: that of the input, but a bf16 weight stays bf16,
+// which is exact for f32 inputs and half the memory.
+inline DType PackedType(const Parameter& weight, DType input) {
+  return weight.value().dtype() == DType::kBF16 ? DType::kBF16 : input;
+}
+
 // weight [O,I] in PyTorch order, bias [O].
 class Linear {
  public:

@@ -51,6 +51,10 @@ class Parameter {
   // Replaces the value; the shape must be shape(). Whatever was derived from the old one (packed or folded weights) is
   // remade at next use.
   void Assign(Tensor value);
+  // Whether layers may round what they multiply this weight by to bf16, where that is faster (LoadOptions::precision).
+  bool rounds_inputs() const { return rounds_inputs_; }
+  void set_rounds_inputs(bool rounds_inputs) { rounds_inputs_ = rounds_inputs; }
+
   // To be called after writing into value() in place.
   void MarkChanged() const { ++version_; }
   uint64_t version() const { return version_; }
@@ -59,6 +63,7 @@ class Parameter {
   Shape shape_;
   Kind kind_ = Kind::kTrained;
   bool is_packed_ = false;
+  bool rounds_inputs_ = false;
   Tensor value_;
   mutable uint64_t version_ = 0;
 };
