@@ -5,7 +5,10 @@ One round runs every engine once, in its own process: A B C D, A B C D, ... What
 ratio within a round, so a machine that is slower for a minute is slower for all. Speeds beside it are medians over the rounds.
 
 It refuses to measure on a busy machine. Engines suffer differently when another program takes a core in turns: those whose threads wait
-for each other by spinning (PyTorch's) become many times slower, and the ratio would flatter Fovea.
+for each other by spinning (PyTorch's) become many times slower, and the ratio would flatter Fovea. On a machine that is never idle the
+encoders can be compared with --processor-time: one thread each, and the processor time it used instead of the clock.
+
+Each part writes its own section of the page, so that parts can be measured one by one.
 """
 
 import argparse
@@ -22,12 +25,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOVEA = ROOT / "build/release/fovea"
 FOVEA_BENCH = ROOT / "build/release/bench/fovea_bench"
+ENCODER_PEERS = [ROOT / "bench/peers/.venv/bin/python", ROOT / "bench/peers/encoders.py"]
 PEERS = [ROOT / "bench/peers/.venv/bin/python", ROOT / "bench/peers/peers.py"]
 PAGE = ROOT / "docs/performance.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MODEL = ROOT / "models/efficientnet-lite2"
 TITLES = {"pytorch": "PyTorch, contiguous", "pytorch_channels_last": "PyTorch, channels last", "onnxruntime": "ONNX Runtime",
           "openvino": "OpenVINO", "pytorch+pillow": "PyTorch + Pillow", "pillow": "Pillow"}
+ENCODERS = {"clip-vit-base-patch32": "CLIP ViT-B/32", "clip-vit-large-patch14": "CLIP ViT-L/14",
+            "siglip-base-patch16-224": "SigLIP B/16", "dinov2-base": "DINOv2 B/14"}
+ENCODER_ENGINES = {"pytorch": "PyTorch", "pytorch_bf16": "PyTorch bf16", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
+                   "openvino_bf16": "OpenVINO bf16"}
 LOADERS = ("threads:1", "threads:2", "processes:0", "processes:1", "processes:2")
 MOST_LOAD = 0.5
 
@@ -74,6 +81,37 @@ def bench_model(arguments, raw: dict) -> list:
         found = raw[f"model_batch{batch}"] = in_turns(engines, arguments.rounds, lambda result: result["images_per_s"])
         rows += rate_rows(f"network, batch {batch}", found)
     return rows
+
+
+def encoder_row(title: str, ours: list, found: dict) -> str:
+    cells = [title, f"{statistics.median(ours):.1f}"]
+    for engine in ENCODER_ENGINES:
+        cells.append(f"{statistics.median(found[engine]):.1f} (**{statistics.median(a / b for a, b in zip(ours, found[engine])):.2f}x**)")
+    return "| " + " | ".join(cells) + " |"
+
+
+def bench_encoders(arguments, raw: dict) -> list:
+    """Rows for Fovea in f32, then rows for Fovea in bf16."""
+    rows = {"f32": [], "bf16": []}
+
+    def value(result: dict) -> float:
+        return 1e3 * result["batch"] / result["processor_ms"] if arguments.processor_time else result["items_per_s"]
+
+    for encoder, title in ENCODERS.items():
+        for tower in ("image", "text") if encoder.startswith("clip") else ("image",):
+            for batch in (1, 8):
+                work = f"{title}, {tower}, batch {batch}"
+                print(f"{work} (items/s)", file=sys.stderr)
+                common = ["--tower", tower, "--batch", batch, "--seconds", arguments.seconds]
+                common += ["--threads", 1] if arguments.processor_time else []
+                folder = ROOT / "build/bench/encoders" / encoder
+                engines = {f"fovea_{precision}": (FOVEA_BENCH, "encoder", "--model", folder, "--precision", precision, *common)
+                           for precision in rows}
+                engines |= {engine: (*ENCODER_PEERS, "run", "--encoder", encoder, "--engine", engine, *common) for engine in ENCODER_ENGINES}
+                found = raw[f"{encoder}_{tower}_batch{batch}"] = in_turns(engines, arguments.rounds, value)
+                for precision, lines in rows.items():
+                    lines.append(encoder_row(f"{work}, {precision}", found[f"fovea_{precision}"], found))
+    return rows["f32"] + rows["bf16"]
 
 
 def bench_index(arguments, raw: dict) -> list:
@@ -123,6 +161,10 @@ def bench_start(arguments, raw: dict) -> list:
 PARTS = {
     "model": (bench_model, "### The network: EfficientNet-Lite2, f32, 260 x 260\n\n"
               "| work | Fovea images/s | peer | peer images/s | ratio | over the rounds |\n|---|---|---|---|---|---|"),
+    "encoders": (bench_encoders, "### Encoders at their published sizes\n\n"
+                 "Items a second; behind each peer's the ratio of Fovea's to it.\n\n"
+                 "| work, Fovea's precision | Fovea | " + " | ".join(ENCODER_ENGINES.values()) + " |\n"
+                 "|---|---|" + "---|" * len(ENCODER_ENGINES)),
     "index": (bench_index, "### From JPEG to embedding\n\n"
               "| work | Fovea images/s | peer | peer images/s | ratio | over the rounds |\n|---|---|---|---|---|---|"),
     "resize": (bench_resize, "### Resizing on one thread\n\n| work | Fovea ms | Pillow ms | ratio | over the rounds |\n|---|---|---|---|---|"),
@@ -149,12 +191,13 @@ def wait_until_idle(anyway: bool) -> None:
     print(f"[bench] {message}; the numbers mean little", file=sys.stderr)
 
 
-def write_page(body: str) -> None:
+def write_page(part: str, body: str) -> None:
+    begin, end = f"<!-- measured: {part} begin -->", f"<!-- measured: {part} end -->"
     text = PAGE.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit(f"{PAGE}: expected one line {BEGIN} and one {END}")
-    before, rest = text.split(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n" + body + "\n" + END + rest.split(END)[1], encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise SystemExit(f"{PAGE}: expected one line {begin} and one {end}")
+    before, rest = text.split(begin)
+    PAGE.write_text(before + begin + "\n" + body + "\n" + end + rest.split(end)[1], encoding="utf-8")
 
 
 def main() -> int:
@@ -164,28 +207,33 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(PARTS), help="some of " + ",".join(PARTS))
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/flickr8k-val.tar")
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine too; never writes the page")
+    parser.add_argument("--processor-time", action="store_true", help="processor time on one thread; for --only encoders")
     parser.add_argument("--dry-run", action="store_true", help="print the tables, leave docs/performance.md as it is")
     arguments = parser.parse_args()
     arguments.data = arguments.data.resolve()
-    wait_until_idle(arguments.anyway)
-    raw, sections = {}, []
+    if arguments.processor_time and arguments.only != "encoders":
+        parser.error("--processor-time goes with --only encoders")
+    if not arguments.processor_time:
+        wait_until_idle(arguments.anyway)
+    versions = run(*PEERS, "versions")
+    command = "bench/run.sh" + "".join(f" {part}" for part in sys.argv[1:])
+    about = (f"Measured on {datetime.date.today()} with `{command}` on {machine()}; {arguments.rounds} rounds. Peers: "
+             + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
+    if arguments.processor_time:
+        about += " One thread each; the time is that of the processor."
+    raw = {}
     for name in arguments.only.split(","):
         if name == "index" and not arguments.data.exists():
             print(f"[bench] {arguments.data} is not there: the whole path is not measured", file=sys.stderr)
             continue
         measure, heading = PARTS[name]
-        sections.append("\n".join([heading, *measure(arguments, raw)]))
-    versions = run(*PEERS, "versions")
-    command = "bench/run.sh" + "".join(f" {part}" for part in sys.argv[1:])
-    about = (f"Measured on {datetime.date.today()} with `{command}` on {machine()}; {arguments.rounds} rounds. Peers: "
-             + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
-    body = "\n\n".join([about, *sections])
+        body = "\n".join([heading, *measure(arguments, raw)]) + "\n\n" + about
+        print(body + "\n")
+        if not arguments.dry_run and not arguments.anyway:
+            write_page(name, body)
     results = ROOT / "build/bench/results.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps({"about": about, "measured": raw}, indent=1) + "\n")
-    print(body)
-    if not arguments.dry_run and not arguments.anyway:
-        write_page(body)
     return 0
 
 

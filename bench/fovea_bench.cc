@@ -1,8 +1,9 @@
 // Times the parts that bench/run.sh compares with other engines; prints one JSON object.
 //
 //   fovea_bench model --model DIR --batch N [--seconds S]    the network alone, on pixels that are already there
-//   fovea_bench encoder --model DIR --tower image|text --batch N   one tower of an encoder, on 224 x 224 pixels or 77 tokens
-//   fovea_bench index --data SHARD.tar [--model DIR]         from JPEG bytes to L2-normalised embeddings, without a
+//   fovea_bench encoder --model DIR --tower image|text --batch N   one tower of an encoder, on 224 x 224 pixels or 77
+//   tokens fovea_bench index --data SHARD.tar [--model DIR]         from JPEG bytes to L2-normalised embeddings,
+//   without a
 //                                                            database
 //   fovea_bench resize [--seconds S]                         resizing on one thread, as Pillow does
 //   fovea_bench train --model DIR --inputs FILE [--bf16]     steps of training (bench/train.py compares them)
@@ -94,11 +95,11 @@ nlohmann::json BenchModel(const std::string& name, int64_t batch, double seconds
 }
 
 // Pixels or tokens in, features out.
-nlohmann::json BenchEncoder(const std::string& name, const std::string& tower, int64_t batch, int threads,
-                            double seconds) {
+nlohmann::json BenchEncoder(const std::string& name, const std::string& precision, const std::string& tower,
+                            int64_t batch, int threads, double seconds) {
   const base::ThreadLimit limit(threads > 0 ? threads : base::MaxThreads());
   constexpr int64_t kSize = 224, kTokens = 77, kWords = 49405;
-  const Model model = Model::Load(name);
+  const Model model = Model::Load(name, {.precision = precision});
   std::mt19937 random(1);
   const Tensor pixels = Tensor::Empty({batch, kSize, kSize, 3}), ids = Tensor::Empty({batch, kTokens}, DType::kI64);
   for (int64_t i = 0; i < pixels.numel(); ++i)
@@ -176,7 +177,7 @@ nlohmann::json BenchResize(double seconds) {
 int Run(int argc, char** argv) {
   CLI::App app("Times parts of Fovea for bench/run.sh");
   app.require_subcommand(1);
-  std::string model = DefaultModelName(), shard, tower = "image";
+  std::string model = DefaultModelName(), shard, tower = "image", precision = "f32";
   int64_t batch = 0;
   int threads = 0;
   double seconds = 3;
@@ -187,6 +188,7 @@ int Run(int argc, char** argv) {
   auto* encoder = app.add_subcommand("encoder", "one tower of an encoder");
   encoder->add_option("--model", model, "name or folder")->required();
   encoder->add_option("--tower", tower, "image or text")->check(CLI::IsMember({"image", "text"}));
+  encoder->add_option("--precision", precision, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));
   encoder->add_option("--batch", batch, "items a forward")->required()->check(CLI::Range(1, 1024));
   encoder->add_option("--threads", threads, "default: all cores")->check(CLI::Range(1, 1024));
   encoder->add_option("--seconds", seconds, "of measuring")->check(CLI::PositiveNumber);
@@ -209,7 +211,7 @@ int Run(int argc, char** argv) {
   if (network->parsed()) {
     result = BenchModel(model, batch, seconds);
   } else if (encoder->parsed()) {
-    result = BenchEncoder(model, tower, batch, threads, seconds);
+    result = BenchEncoder(model, precision, tower, batch, threads, seconds);
   } else if (index->parsed()) {
     result = BenchIndex(shard, model, batch > 0 ? batch : 8);
   } else if (training->parsed()) {

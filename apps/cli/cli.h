@@ -47,6 +47,7 @@ struct EvalArguments {
 struct Arguments {
   std::vector<std::string> inputs;     // pictures or folders
   std::string model;                   // name or folder
+  std::string precision = "f32";       // that the model computes in: "f32" or "bf16"
   std::string output;                  // file or folder that is written
   std::string type;                    // of weights: "f32", "bf16", "f16"
   std::string labels, labels_file;     // zero-shot classes

@@ -30,6 +30,12 @@ void DefineModel(CLI::App& command, Arguments& arguments) {
           "--model", arguments.model,
           "name of a model, OWNER/NAME of one that was pulled, or a folder (default: " + DefaultModelName() + ")")
       ->type_name("MODEL");
+  command
+      .add_option(
+          "--precision", arguments.precision,
+          "bf16 rounds the weights of linear layers: half the memory, and faster where the processor is (default: f32)")
+      ->type_name("f32|bf16")
+      ->check(OneOf({"f32", "bf16"}));
 }
 
 void DefineThreads(CLI::App& command, Arguments& arguments) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Other engines at the encoders of vision-language models, at their published sizes with seeded random weights.
 
-    encoders.py export --encoder ENCODER                                       folder in the Hugging Face layout, and ONNX files (once)
+    encoders.py export --encoder ENCODER|all                                   folder in the Hugging Face layout, and ONNX files (once)
     encoders.py run --encoder ENCODER --tower image --engine pytorch --batch N  {"items_per_s", "min_ms", "median_ms", "mean_abs", ...}
 
 Each command prints one JSON object. Speed depends on sizes, not on what the weights say, so that none have to be downloaded. Fovea reads
@@ -181,7 +181,7 @@ def run(encoder: str, tower: str, engine: str, batch: int, threads: int, seconds
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("command", choices=("export", "run"))
-    parser.add_argument("--encoder", choices=ENCODERS, required=True)
+    parser.add_argument("--encoder", choices=(*ENCODERS, "all"), required=True)
     parser.add_argument("--tower", choices=("image", "text"), default="image")
     parser.add_argument("--engine", choices=ENGINES, default="pytorch")
     parser.add_argument("--batch", type=int, choices=(1, 8), default=1)
@@ -189,7 +189,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of measuring, after warming up")
     arguments = parser.parse_args()
     if arguments.command == "export":
-        print(json.dumps(export(arguments.encoder)))
+        for encoder in ENCODERS if arguments.encoder == "all" else [arguments.encoder]:
+            print(json.dumps(export(encoder)))
     else:
         print(json.dumps(run(arguments.encoder, arguments.tower, arguments.engine, arguments.batch, arguments.threads,
                              arguments.seconds)))

@@ -226,7 +226,7 @@ def main() -> int:
             parser.error("index needs --data")
         result = bench_index(arguments.data, arguments.loader, arguments.limit)
     elif arguments.command == "versions":
-        result = {name: importlib.metadata.version(name) for name in ("torch", "onnxruntime", "openvino", "Pillow")}
+        result = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnxruntime", "openvino", "Pillow")}
     else:
         result = bench_resize(arguments.seconds / (3 * len(RESIZES)))
     print(json.dumps(result))

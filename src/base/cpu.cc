@@ -1,6 +1,9 @@
 #include "base/cpu.h"
 
 #include <sched.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -30,6 +33,21 @@ std::vector<std::string> CpuFeatures() {
   if (__builtin_cpu_supports("avx512bf16")) features.emplace_back("avx512bf16");
 #endif
   return features;
+}
+
+bool HasFastBf16() {
+#if defined(__x86_64__)
+  static const bool is_fast = [] {
+    unsigned eax, ebx, ecx, edx, edx7;
+    if (IsaLimit() == MaxIsa::kAvx2 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx7)) return false;
+    const bool has_fp16 = (edx7 >> 23 & 1) != 0, has_amx = (edx7 >> 22 & 1) != 0 && (edx7 >> 24 & 1) != 0;
+    const bool has_bf16 = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1) != 0;
+    return has_amx || (has_bf16 && !has_fp16);
+  }();
+  return is_fast;
+#else
+  return false;
+#endif
 }
 
 int AvailableCores() {

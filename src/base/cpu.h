@@ -18,6 +18,10 @@ MaxIsa IsaLimit();
 // Names of the vector extensions this processor offers, e.g. {"sse4.2", "avx2", "fma", "f16c"}, for `fovea doctor`.
 std::vector<std::string> CpuFeatures();
 
+// True when products of bf16 numbers are faster here than those of f32: the processor has AMX, or AVX512-BF16 at full
+// rate. Where Intel's later processors hide AMX (virtual machines) their AVX512-BF16 runs at half the rate of f32.
+bool HasFastBf16();
+
 // Cores this process may run on (its affinity mask), at least 1.
 int AvailableCores();
 

@@ -58,6 +58,8 @@ bool HasNativeBf16() {
   return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
 }
 
+bool PrefersBf16() { return HasNativeBf16() && base::HasFastBf16(); }
+
 dnnl::memory::desc OneDnnDesc(const Tensor& tensor) {
   const dnnl::memory::dims dims(tensor.shape().begin(), tensor.shape().end());
   const dnnl::memory::dims strides(tensor.strides().begin(), tensor.strides().begin() + tensor.rank());

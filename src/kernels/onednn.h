@@ -45,8 +45,10 @@ dnnl::memory Scratchpad(const dnnl::memory::desc& desc);
 // f32, bf16, i32, i8, u8; throws kInternal for types oneDNN does not compute in.
 dnnl::memory::data_type OneDnnType(DType dtype);
 
-// True when the CPU multiplies bf16 itself (AVX512-BF16 or AMX, within base::IsaLimit()).
+// True when oneDNN multiplies bf16 by instructions of the CPU (AVX512-BF16 or AMX, within base::IsaLimit()).
 bool HasNativeBf16();
+// True when that is also faster than f32 (base::HasFastBf16).
+bool PrefersBf16();
 
 // Sizes and strides of `tensor` as it lies in memory.
 dnnl::memory::desc OneDnnDesc(const Tensor& tensor);

@@ -88,9 +88,9 @@ Tensor MultiHeadAttention::operator()(const Tensor& x, const AttentionOptions& m
   const uint64_t version =
       (q.weight.version() + k.weight.version() + v.weight.version()) * 16 + static_cast<uint64_t>(x.dtype());
   const auto packed = packed_qkv_.Get(version, [&] {
-    const DType dtype = x.dtype();
+    const DType dtype = PackedType(q.weight, x.dtype());
     const Tensor rows = Concat({q.weight.value().To(dtype), k.weight.value().To(dtype), v.weight.value().To(dtype)}, 0);
-    return std::make_shared<const kernels::PackedLinear>(rows);
+    return std::make_shared<const kernels::PackedLinear>(rows, q.weight.rounds_inputs());
   });
   Tensor bias;
   if (options_.has_qkv_bias) {

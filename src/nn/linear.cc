@@ -12,8 +12,10 @@ namespace {
 // Changes whenever one of the weights or the type of the input does.
 uint64_t VersionFor(uint64_t weights, const Tensor& x) { return weights * 16 + static_cast<uint64_t>(x.dtype()); }
 
-std::shared_ptr<const kernels::PackedLinear> Packed(const Tensor& weight) {
-  return std::make_shared<const kernels::PackedLinear>(weight);
+// `rows` [O,I] are the values of `weight`, or of several like it.
+std::shared_ptr<const kernels::PackedLinear> Packed(const Tensor& rows, const Parameter& weight, DType input) {
+  return std::make_shared<const kernels::PackedLinear>(rows.To(PackedType(weight, input)).Contiguous(),
+                                                       weight.rounds_inputs());
 }
 
 }  // namespace
@@ -30,8 +32,8 @@ Tensor Linear::operator()(const Tensor& x, kernels::Act act) const {
   if (const kernels::BlockMatrix* blocks = weight.blocks()) return fovea::Linear(x, {&blocks, 1}, bias_value, act);
   const auto in_order = [&](const Tensor& value) { return is_transposed_ ? Transpose(value, 0, 1) : value; };
   if (Tape::Active() != nullptr) return fovea::Linear(x, in_order(weight), bias_value, act);
-  const auto packed = packed_.Get(VersionFor(weight.version(), x),
-                                  [&] { return Packed(in_order(weight.value().To(x.dtype())).Contiguous()); });
+  const auto packed =
+      packed_.Get(VersionFor(weight.version(), x), [&] { return Packed(in_order(weight.value()), weight, x.dtype()); });
   return fovea::Linear(x, *packed, bias_value, act);
 }
 
@@ -61,8 +63,10 @@ Tensor JoinedLinear::operator()(const Tensor& x, std::initializer_list<const Lin
     }
     const auto packed = packed_.Get(VersionFor(version, x), [&] {
       std::vector<Tensor> weights;
-      for (const Linear* part : parts) weights.push_back(part->weight.value().To(x.dtype()));
-      return Packed(Concat(weights, 0));
+      const Parameter& first = (*parts.begin())->weight;
+      const DType type = PackedType(first, x.dtype());
+      for (const Linear* part : parts) weights.push_back(part->weight.value().To(type));
+      return Packed(Concat(weights, 0), first, x.dtype());
     });
     return fovea::Linear(x, *packed, bias);
   };
@@ -81,7 +85,7 @@ Tensor TiedLinear::operator()(const Tensor& x, const Parameter& weight) const {
   if (const kernels::BlockMatrix* blocks = weight.blocks()) return fovea::Linear(x, {&blocks, 1});
   if (Tape::Active() != nullptr) return fovea::Linear(x, weight);
   const auto packed =
-      packed_.Get(VersionFor(weight.version(), x), [&] { return Packed(weight.value().To(x.dtype())); });
+      packed_.Get(VersionFor(weight.version(), x), [&] { return Packed(weight.value(), weight, x.dtype()); });
   return fovea::Linear(x, *packed);
 }
 

@@ -15,6 +15,12 @@ struct LinearOptions {
   bool is_transposed = false;  // the weight is [I,O], as TensorFlow's and GPT-2's
 };
 
+// The type in which a layer packs `weight` for inputs of type `input`: that of the input, but a bf16 weight stays bf16,
+// which is exact for f32 inputs and half the memory.
+inline DType PackedType(const Parameter& weight, DType input) {
+  return weight.value().dtype() == DType::kBF16 ? DType::kBF16 : input;
+}
+
 // weight [O,I] in PyTorch order (or [I,O], see above), bias [O]. Weights may be blocks (Parameter::AssignBlocks), for all
 // three layers of this header: the product reads them as they are.
 class Linear {

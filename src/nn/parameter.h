@@ -62,6 +62,9 @@ class Parameter {
   // The value, or blocks as f32: for saving. Needs the memory that blocks spare.
   Tensor Dense() const;
   int64_t size_bytes() const { return blocks_ ? blocks_->size_bytes() : value_.defined() ? value_.size_bytes() : 0; }
+  // Whether layers may round what they multiply this weight by to bf16, where that is faster (LoadOptions::precision).
+  bool rounds_inputs() const { return rounds_inputs_; }
+  void set_rounds_inputs(bool rounds_inputs) { rounds_inputs_ = rounds_inputs; }
 
   // To be called after writing into value() in place.
   void MarkChanged() const { ++version_; }
@@ -71,6 +74,7 @@ class Parameter {
   Shape shape_;
   Kind kind_ = Kind::kTrained;
   bool is_packed_ = false;
+  bool rounds_inputs_ = false;
   Tensor value_;
   std::shared_ptr<const kernels::BlockMatrix> blocks_;
   bool is_transposed_ = false;  // of the blocks

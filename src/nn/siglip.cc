@@ -4,6 +4,7 @@
 #include "ops/arithmetic.h"
 #include "ops/matmul.h"
 #include "ops/reduce.h"
+#include "tensor/tape.h"
 
 namespace fovea::models {
 
@@ -40,7 +41,7 @@ SiglipConfig::SiglipConfig(const base::Config& c, std::string_view who, std::str
 SiglipPoolingHead::SiglipPoolingHead(const VisionTowerConfig& c)
     : heads(c.num_attention_heads),
       probe(Shape{1, 1, c.hidden_size}),
-      in_proj_weight(Shape{3 * c.hidden_size, c.hidden_size}),
+      in_proj_weight(nn::Parameter::Packed({3 * c.hidden_size, c.hidden_size})),
       in_proj_bias(Shape{3 * c.hidden_size}),
       out_proj({.in_features = c.hidden_size, .out_features = c.hidden_size}),
       layernorm(c.hidden_size, c.layer_norm_eps),
@@ -60,12 +61,26 @@ void SiglipPoolingHead::Visit(nn::Visitor& v) {
 
 Tensor SiglipPoolingHead::operator()(const Tensor& patches, const Tensor& mask) const {
   const auto [B, P, D] = patches.Dims<3>("pooling head");
-  const auto project = [&, D = D](const Tensor& x, int64_t begin, int64_t end) {
-    return fovea::Linear(x, Slice(in_proj_weight, 0, begin * D, end * D), Slice(in_proj_bias, 0, begin * D, end * D));
+  const auto project = [&, D = D](const Tensor& x, int64_t begin, int64_t end,
+                                  const nn::Derived<kernels::PackedLinear>& packed) {
+    const Tensor weight = Slice(in_proj_weight, 0, begin * D, end * D),
+                 bias = Slice(in_proj_bias, 0, begin * D, end * D);
+    if (Tape::Active() != nullptr) return fovea::Linear(x, weight, bias);
+    const DType dtype = nn::PackedType(in_proj_weight, x.dtype());
+    const uint64_t version = in_proj_weight.version() * 16 + static_cast<uint64_t>(x.dtype());
+    return fovea::Linear(x,
+                         *packed.Get(version,
+                                     [&] {
+                                       return std::make_shared<const kernels::PackedLinear>(
+                                           weight.To(dtype), in_proj_weight.rounds_inputs());
+                                     }),
+                         bias);
   };
-  const Tensor query = Permute(Reshape(project(probe, 0, 1), {1, 1, heads, -1}), {0, 2, 1, 3});          // [1,H,1,E]
-  const Tensor parts = Permute(Reshape(project(patches, 1, 3), {B, P, 2, heads, -1}), {2, 0, 3, 1, 4});  // [2,B,H,P,E]
-  const Tensor k = Squeeze(Slice(parts, 0, 0, 1), 0), v = Squeeze(Slice(parts, 0, 1, 2), 0);             // [B,H,P,E]
+  const Tensor query =
+      Permute(Reshape(project(probe, 0, 1, packed_query_), {1, 1, heads, -1}), {0, 2, 1, 3});  // [1,H,1,E]
+  const Tensor parts = Permute(Reshape(project(patches, 1, 3, packed_keys_values_), {B, P, 2, heads, -1}),
+                               {2, 0, 3, 1, 4});                                              // [2,B,H,P,E]
+  const Tensor k = Squeeze(Slice(parts, 0, 0, 1), 0), v = Squeeze(Slice(parts, 0, 1, 2), 0);  // [B,H,P,E]
   const Tensor attended =
       ScaledDotProductAttention(Expand(query, {B, heads, 1, D / heads}), k, v, {.key_mask = mask});  // [B,H,1,E]
   const Tensor h = out_proj(Reshape(attended, {B, D}));                                              // [B,D]

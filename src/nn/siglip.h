@@ -37,6 +37,9 @@ struct SiglipPoolingHead {
   nn::LayerNorm layernorm;
   nn::Linear fc1, fc2;
   Act act;
+
+ private:
+  nn::Derived<kernels::PackedLinear> packed_query_, packed_keys_values_;
 };
 
 class SiglipNetwork {

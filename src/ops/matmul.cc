@@ -132,7 +132,6 @@ template <typename Multiply>
 Tensor LinearWith(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, const Multiply& multiply) {
   Require(weight.rank() == 2 && x.rank() >= 1 && x.shape()[x.rank() - 1] == weight.shape()[1] && weight.dim(1) > 0,
           "[linear] expected x [...,I] and weight [O,I], got shapes ", x.shape(), " and ", weight.shape());
-  ops::RequireSameFloat(x, weight, "linear");
   if (bias.defined()) {
     ops::RequireFloat(bias, "linear");
     Require(bias.shape() == Shape{weight.dim(0)}, "[linear] expected a bias of shape [", weight.dim(0), "], got ",
@@ -175,12 +174,16 @@ Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options) {
 }
 
 Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act) {
+  ops::RequireSameFloat(x, weight, "linear");
   const Tensor dense = weight.Contiguous();
   return LinearWith(x, weight, bias, act,
                     [&](const Tensor& rows, Act fused, Tensor& y) { kernels::Linear(rows, dense, bias, fused, y); });
 }
 
 Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias, Act act) {
+  ops::RequireFloat(x, "linear");
+  Require(weight.weight().dtype() == x.dtype() || weight.weight().dtype() == DType::kBF16,
+          "[linear] expected a weight of type ", x.dtype(), " or bf16, got ", weight.weight().dtype());
   return LinearWith(x, weight.weight(), bias, act,
                     [&](const Tensor& rows, Act fused, Tensor& y) { kernels::Linear(rows, weight, bias, fused, y); });
 }

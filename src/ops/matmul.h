@@ -26,7 +26,8 @@ Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options = {
 // when sizes or types do not fit.
 Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, Act act = Act::kIdentity);
 
-// The same with a weight packed once for this CPU (inference: the weight must not change afterwards).
+// The same with a weight packed once for this CPU (inference: the weight must not change afterwards); it may be bf16
+// for an f32 x.
 Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias = {}, Act act = Act::kIdentity);
 
 // The same with weights in blocks, one matrix below the other (kernels/block_linear). Throws kUnimplemented when the tape

@@ -44,9 +44,13 @@ bool IsLike(std::string_view name, std::string_view pattern) {
   return false;
 }
 
+// The weight of a linear layer.
+bool IsMatrix(const nn::Parameter& parameter) { return parameter.is_packed() && parameter.shape().rank() == 2; }
+
 Tensor InComputeType(const Tensor& tensor, const nn::Parameter& parameter, const LoadOptions& options) {
   if (parameter.kind() == nn::Parameter::Kind::kCounter) return tensor.To(DType::kI64).Clone();
   const bool is_compact = tensor.dtype() == DType::kF16 || tensor.dtype() == DType::kBF16;
+  if (options.precision == DType::kBF16 && IsMatrix(parameter)) return tensor.To(DType::kBF16);
   if (parameter.is_packed() && is_compact && options.keeps_compact_weights) return tensor;
   return tensor.To(DType::kF32);
 }
@@ -169,7 +173,8 @@ const models::Entry& FindEntry(const base::Config& config) {
 void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options) {
   std::vector<Weight> weights;
-  for (const NamedTensor& tensor : tensors) weights.push_back({.name = tensor.name, .tensor = tensor.tensor, .blocks = {}});
+  for (const NamedTensor& tensor : tensors)
+    weights.push_back({.name = tensor.name, .tensor = tensor.tensor, .blocks = {}});
   AssignWeights(network, entry, weights, source, options);
 }
 
@@ -194,6 +199,7 @@ void AssignWeights(models::Model& network, const models::Entry& entry, std::span
       parameter.AssignBlocks(weight.blocks, weight.is_transposed);
     } else {
       parameter.Assign(InComputeType(weight.tensor, parameter, options));
+      parameter.set_rounds_inputs(options.precision == DType::kBF16 && IsMatrix(parameter));
     }
     by_name.erase(found);
   });
@@ -233,6 +239,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   model->Describe(folder, name);
   base::ContentHasher hasher;
   hasher.Add(model->config_.Text()).Add(model->info_.input);
+  if (options.precision != DType::kF32) hasher.Add(DTypeName(options.precision));
   for (const NamedTensor& tensor : tensors) {
     const Tensor dense = tensor.tensor.Contiguous();
     hasher.Add(tensor.name).Add(dense.shape().ToString()).Add({dense.raw(), static_cast<size_t>(dense.size_bytes())});
@@ -412,9 +419,12 @@ std::vector<TensorError> LoadedModel::Save(const std::string& folder, const std:
 
 namespace fovea {
 
-Model Model::Load(const std::string& name_or_path) {
+Model Model::Load(const std::string& name_or_path, const ModelOptions& options) {
+  Require(options.precision == "f32" || options.precision == "bf16", "[model] expected precision f32 or bf16, got \"",
+          base::PrintableUtf8(options.precision), "\"");
   const std::string folder = runtime::ResolveModelFolder(name_or_path);
-  return Model(runtime::LoadedModel::Load(folder, name_or_path));
+  return Model(runtime::LoadedModel::Load(folder, name_or_path,
+                                          {.precision = options.precision == "bf16" ? DType::kBF16 : DType::kF32}));
 }
 
 std::vector<ArchitectureInfo> Architectures() {

@@ -23,6 +23,9 @@ struct LoadOptions {
   // Weights that layers read through packed copies may stay in the compact type of the file (f16, bf16): faster to
   // load, half the memory. Training needs them in f32.
   bool keeps_compact_weights = true;
+  // kBF16 rounds the matrices of linear layers to bf16: half the memory traffic. Where the processor multiplies bf16
+  // faster than f32, layers round their inputs too. Everything else stays f32.
+  DType precision = DType::kF32;
 };
 
 class LoadedModel {

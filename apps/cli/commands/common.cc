@@ -13,7 +13,8 @@ int UseThreads(const Arguments& arguments) {
 }
 
 Model LoadModel(const Arguments& arguments) {
-  return Model::Load(arguments.model.empty() ? DefaultModelName() : arguments.model);
+  return Model::Load(arguments.model.empty() ? DefaultModelName() : arguments.model,
+                     {.precision = arguments.precision});
 }
 
 std::optional<Model> LoadLabeler(const Model& model, Console& console) {

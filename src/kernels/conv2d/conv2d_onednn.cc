@@ -178,7 +178,7 @@ void Execute(const Compiled& compiled, std::unordered_map<int, memory> arguments
 }
 
 // Types that oneDNN cannot compute in on this processor go through f32.
-bool NeedsF32(DType dtype) { return dtype == DType::kBF16 && !HasNativeBf16(); }
+bool NeedsF32(DType dtype) { return dtype == DType::kBF16 && !PrefersBf16(); }
 
 Tensor AsF32(const Tensor& tensor) { return tensor.defined() ? tensor.To(DType::kF32) : tensor; }
 

@@ -15,6 +15,8 @@ using dnnl::memory;
 constexpr char kWho[] = "linear";
 // Rows for which a weight's layout is chosen; it serves any number of rows.
 constexpr int64_t kTypicalRows = 128;
+// Rows from which products are the cost, not reading the weight.
+constexpr int64_t kWorthRounding = 8;
 
 struct LinearPrimitive {
   dnnl::inner_product_forward primitive;
@@ -27,11 +29,12 @@ struct Problem {
   memory::data_type type;
   bool has_bias;
   Act act;
+  memory::data_type result_type = type;
 };
 
 dnnl::inner_product_forward::primitive_desc DescribeLinear(const Problem& p, const memory::desc& weight) {
   const memory::desc source({p.rows, p.in_features}, p.type, memory::format_tag::ab);
-  const memory::desc result({p.rows, p.out_features}, p.type, memory::format_tag::ab);
+  const memory::desc result({p.rows, p.out_features}, p.result_type, memory::format_tag::ab);
   const memory::desc bias({p.out_features}, memory::data_type::f32, memory::format_tag::a);
   dnnl::primitive_attr attr = UserScratchpad();
   dnnl::post_ops post_ops;
@@ -66,8 +69,13 @@ memory::desc PlainWeight(int64_t out_features, int64_t in_features, memory::data
 
 // The problem and the exact layout of the weight.
 ProblemKey MakeKey(const Problem& p, const memory::desc& weight) {
-  std::vector<int64_t> parts = {
-      p.rows, p.in_features, p.out_features, static_cast<int64_t>(p.type), p.has_bias, static_cast<int64_t>(p.act)};
+  std::vector<int64_t> parts = {p.rows,
+                                p.in_features,
+                                p.out_features,
+                                static_cast<int64_t>(p.type),
+                                p.has_bias,
+                                static_cast<int64_t>(p.act),
+                                static_cast<int64_t>(p.result_type)};
   const dnnl_blocking_desc_t& blocks = weight.data.format_desc.blocking;
   for (int axis = 0; axis < 2; ++axis) {
     parts.push_back(blocks.strides[axis]);
@@ -97,7 +105,7 @@ void Execute(const LinearPrimitive& linear, const Tensor& x, const Tensor& weigh
   });
 }
 
-DType ComputeType(DType dtype) { return dtype == DType::kBF16 && HasNativeBf16() ? DType::kBF16 : DType::kF32; }
+DType ComputeType(DType dtype) { return dtype == DType::kBF16 && PrefersBf16() ? DType::kBF16 : DType::kF32; }
 
 // Runs with operands of the compute type on a weight in PyTorch order.
 void RunPlain(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, Tensor& y) {
@@ -115,6 +123,7 @@ void RunPlain(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act
 // Each form is made when it is first used.
 struct PackedLinear::State {
   Tensor weight;
+  bool rounds_inputs = false;
   std::once_flag once_panels, once_blocks;
   PanelWeight panels;
   Tensor blocks;  // bf16 in oneDNN's layout, plain when it has no kernel for that
@@ -144,10 +153,11 @@ struct PackedLinear::State {
     });
   }
 
-  // x and y bf16. False when oneDNN has no fast kernel for this number of rows.
+  // False when oneDNN has no fast kernel for this number of rows.
   bool RunBf16(const Tensor& x, const Tensor& bias, Act act, Tensor& y) {
     std::call_once(once_blocks, [&] { MakeBlocks(); });
-    const Problem problem{x.dim(0), x.dim(1), y.dim(1), memory::data_type::bf16, bias.defined(), act};
+    const Problem problem{
+        x.dim(0), x.dim(1), y.dim(1), memory::data_type::bf16, bias.defined(), act, OneDnnType(y.dtype())};
     const auto linear = CachedLinear(problem, desc);
     if (linear->is_generic) return false;
     Execute(*linear, x, blocks, bias.defined() ? bias.To(DType::kF32) : bias, y);
@@ -155,10 +165,11 @@ struct PackedLinear::State {
   }
 };
 
-PackedLinear::PackedLinear(const Tensor& weight) : state_(std::make_shared<State>()) {
+PackedLinear::PackedLinear(const Tensor& weight, bool rounds_inputs) : state_(std::make_shared<State>()) {
   Require(weight.rank() == 2 && (weight.dtype() == DType::kF32 || weight.dtype() == DType::kBF16),
           "[linear] expected an f32 or bf16 weight [O,I], got ", weight.dtype(), weight.shape());
   state_->weight = weight.Contiguous();
+  state_->rounds_inputs = rounds_inputs;
 }
 
 const Tensor& PackedLinear::weight() const {
@@ -171,10 +182,15 @@ void Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, 
   RunPlain(x, weight, bias, act, y);
 }
 
+bool LinearInBf16(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y) {
+  return HasNativeBf16() && weight.state_->RunBf16(x, bias, act, y);
+}
+
 void Linear(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y) {
   if (y.numel() == 0 || x.dim(1) == 0) return ref::Linear(x, weight.weight(), bias, act, y);
   PackedLinear::State& state = *weight.state_;
-  if (ComputeType(x.dtype()) == DType::kBF16 && state.RunBf16(x, bias, act, y)) return;
+  const bool rounds = x.dtype() == DType::kBF16 || (state.rounds_inputs && x.dim(0) >= kWorthRounding);
+  if (rounds && PrefersBf16() && LinearInBf16(x.To(DType::kBF16), weight, bias, act, y)) return;
   const Tensor added = bias.defined() ? bias.To(DType::kF32) : bias;
   Tensor result = y.dtype() == DType::kF32 ? y : Tensor::Empty(y.shape());
   PanelLinear(x.To(DType::kF32), state.Panels(), added, act, result);

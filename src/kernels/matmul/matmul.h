@@ -26,13 +26,13 @@ void MatMulBf16(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& y)
 // A linear layer's weight [O,I] (contiguous, f32 or bf16), laid out for this CPU when it is first used. Copies share
 // the layout.
 //
-// Where the CPU multiplies bf16 itself the packed form is bf16; elsewhere a bf16 weight is kept as a second copy in
-// f32, because converting it in each call costs as much as the product for short inputs. An f32 weight that oneDNN
-// takes as it is is not copied.
+// A bf16 weight also serves f32 inputs: it is widened on the way, so that the result is that of the same weight in f32,
+// at half the memory. With `rounds_inputs` the kernel may round such inputs to bf16 where the CPU multiplies bf16
+// faster than f32 (kernels::PrefersBf16).
 class PackedLinear {
  public:
   PackedLinear() = default;
-  explicit PackedLinear(const Tensor& weight);
+  explicit PackedLinear(const Tensor& weight, bool rounds_inputs = false);
 
   bool defined() const { return state_ != nullptr; }
   const Tensor& weight() const;  // as given
@@ -41,14 +41,19 @@ class PackedLinear {
 
  private:
   friend void Linear(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y);
+  friend bool LinearInBf16(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y);
   struct State;
   std::shared_ptr<State> state_;
 };
 
-// y [M,O] = act(x [M,I] weight [O,I]^T + bias [O]); all contiguous; `bias` may be undefined. x, weight and y are of one
-// type; the bias may be f32 or bf16.
+// y [M,O] = act(x [M,I] weight [O,I]^T + bias [O]); all contiguous; `bias` may be undefined. x and y are of one type,
+// and so is the weight, but that a packed one may be bf16 beside f32; the bias may be f32 or bf16.
 void Linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Act act, Tensor& y);
 void Linear(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y);
+
+// The same with products of bf16 numbers and sums in f32, whatever the processor prefers: x is bf16, y bf16 or f32.
+// False, and nothing done, when the processor or oneDNN has no code for it. What Linear calls where that is fast.
+bool LinearInBf16(const Tensor& x, const PackedLinear& weight, const Tensor& bias, Act act, Tensor& y);
 
 namespace ref {
 void MatMul(const Tensor& a, const Tensor& b, Tensor& y);

@@ -100,6 +100,53 @@ TEST(Linear, AwkwardSizes) {
   CheckLinear(50, 768, 1000, DType::kF32, Act::kGelu, true);
 }
 
+// More rows than a chunk holds, more inputs than a block, outputs that fill no panel; a single row; each number of rows
+// of a tile.
+TEST(Linear, BlocksChunksAndTiles) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    CheckLinear(333, 2500, 71, dtype, Act::kQuickGelu, true);
+    CheckLinear(1, 3000, 40, dtype, Act::kIdentity, true);
+    CheckLinear(700, 40, 33, dtype, Act::kIdentity, false);
+    for (int64_t rows = 1; rows <= 30; ++rows) CheckLinear(rows, 1030, 64, dtype, Act::kIdentity, true);
+  }
+}
+
+// Neither its neighbours nor the number of threads change a row.
+TEST(Linear, RowsAndThreadsDoNotMatter) {
+  const Tensor x = RandomNormal({45, 1500}, 1), weight = RandomNormal({200, 1500}, 2);
+  const PackedLinear packed(weight);
+  Tensor all = Tensor::Empty({45, 200});
+  Linear(x, packed, {}, Act::kIdentity, all);
+  const base::ThreadLimit limit(1);
+  for (const int64_t row : {0, 13, 44}) {
+    Tensor one = Tensor::Empty({1, 200});
+    Linear(x.Sliced(0, row, row + 1), packed, {}, Act::kIdentity, one);
+    for (int64_t o = 0; o < 200; ++o) EXPECT_EQ(one.data<float>()[o], all.data<float>()[row * 200 + o]);
+  }
+}
+
+TEST(Linear, Bf16WeightsServeF32Inputs) {
+  for (const int64_t rows : {1, 5, 29, 60}) {
+    const Tensor x = RandomNormal({rows, 1100}, 1), bias = RandomNormal({70}, 3);
+    const Tensor weight = RandomNormal({70, 1100}, 2, 1.0f, DType::kBF16);
+    Tensor expected = Tensor::Empty({rows, 70}), y = Tensor::Full({rows, 70}, NAN);
+    ref::Linear(x, weight, bias, Act::kGelu, expected);
+    Linear(x, PackedLinear(weight), bias, Act::kGelu, y);
+    ExpectClose(y, expected, SumTolerance(DType::kF32, 1100), base::StrCat(rows, " rows"));
+  }
+}
+
+TEST(Linear, MultipliesInBf16WhereTheProcessorCan) {
+  const Tensor x = RandomNormal({20, 300}, 1, 1.0f, DType::kBF16), bias = RandomNormal({70}, 3);
+  const Tensor weight = RandomNormal({70, 300}, 2, 1.0f, DType::kBF16);
+  for (const DType result : {DType::kF32, DType::kBF16}) {
+    Tensor expected = Tensor::Empty({20, 70}, result), y = Tensor::Full({20, 70}, NAN, result);
+    ref::Linear(x, weight, bias, Act::kGelu, expected);
+    if (!LinearInBf16(x, PackedLinear(weight), bias, Act::kGelu, y)) GTEST_SKIP() << "no bf16 instructions here";
+    ExpectClose(y, expected, SumTolerance(result, 300), base::StrCat(result));
+  }
+}
+
 TEST(Linear, FusesEveryActivation) {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const Act act : kActs) {

@@ -1,6 +1,6 @@
 // The linear layer on panels with Highway. One tile of results, up to kMostRows rows and one panel wide, stays in
-// registers over a whole block of inputs. Rows are copied with a stride that is no power of two: rows of 4096 bytes would
-// all fall into the same few lines of the first-level cache.
+// registers over a whole block of inputs. Rows are copied with a stride that is no power of two: rows of 4096 bytes
+// would all fall into the same few lines of the first-level cache.
 #include "kernels/matmul/panels.h"
 
 #include <algorithm>
@@ -29,8 +29,9 @@ constexpr int64_t kMostRows = 6;
 constexpr int64_t kChunkBytes = 192 << 10;
 #endif
 constexpr int64_t kPanelVectors = 2;
-constexpr int64_t kMostInputs = 1024;       // of a block
-constexpr int64_t kRowGap = 16;             // floats between copied rows
+constexpr int64_t kMostInputs = 1024;  // of a block
+constexpr int64_t kRowStride =
+    kMostInputs + 16;                       // of copied rows; known to the compiler, so that one pointer serves all
 constexpr int64_t kWorthAThread = 1 << 18;  // multiplications
 constexpr int64_t kLineBytes = 64;
 
@@ -49,10 +50,9 @@ struct Ahead {
   }
 };
 
-// c [kRows, width] = a [kRows, steps] b [steps, width], or += when `adds`.
+// c [kRows, width] = a [kRows, steps] b [steps, width], or += when `adds`. Rows of a are kRowStride apart.
 template <int64_t kRows, typename T>
-void MultiplyTile(const float* a, int64_t a_row, const T* b, int64_t steps, bool adds, float* c, int64_t c_row,
-                  Ahead ahead) {
+void MultiplyTile(const float* a, const T* b, int64_t steps, bool adds, float* c, int64_t c_row, Ahead ahead) {
   const TagF32 d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   VecF32 left[kRows], right[kRows];
@@ -66,10 +66,11 @@ void MultiplyTile(const float* a, int64_t a_row, const T* b, int64_t steps, bool
     const VecF32 b_left = LoadF32(d, b), b_right = LoadF32(d, b + lanes);
 #pragma GCC unroll 14
     for (int64_t r = 0; r < kRows; ++r) {
-      const VecF32 factor = hn::Set(d, a[r * a_row + step]);
+      const VecF32 factor = hn::Set(d, a[r * kRowStride]);
       left[r] = hn::MulAdd(factor, b_left, left[r]);
       right[r] = hn::MulAdd(factor, b_right, right[r]);
     }
+    ++a;
     b += kPanelVectors * lanes;
   }
 #pragma GCC unroll 14
@@ -80,7 +81,7 @@ void MultiplyTile(const float* a, int64_t a_row, const T* b, int64_t steps, bool
 }
 
 template <typename T>
-using TileFunction = void (*)(const float*, int64_t, const T*, int64_t, bool, float*, int64_t, Ahead);
+using TileFunction = void (*)(const float*, const T*, int64_t, bool, float*, int64_t, Ahead);
 
 template <typename T, size_t... kIndex>
 constexpr std::array<TileFunction<T>, sizeof...(kIndex)> TileFunctions(std::index_sequence<kIndex...>) {
@@ -109,7 +110,7 @@ struct Call {
 struct Scratch {
   Tensor rows, widened, edge;
   Scratch(const Call& call, int64_t chunk)
-      : rows(Tensor::Empty({chunk, call.weight.block + kRowGap})),
+      : rows(Tensor::Empty({chunk, kRowStride})),
         widened(Tensor::Empty({call.weight.block, call.weight.width})),
         edge(Tensor::Empty({kMostRows, call.weight.width})) {}
 };
@@ -140,7 +141,7 @@ void MultiplyPanel(const Call& call, const Chunk& chunk, int64_t panel, const T*
                    const Scratch& scratch) {
   constexpr auto kFunctions = TileFunctions<T>(std::make_index_sequence<kMostRows>());
   const int64_t O = call.weight.out_features, width = call.weight.width, first_output = panel * width;
-  const int64_t columns = std::min(width, O - first_output), a_row = call.weight.block + kRowGap;
+  const int64_t columns = std::min(width, O - first_output);
   const int64_t tiles = DivideUp(chunk.count, kMostRows), ahead_bytes = ahead.end - ahead.from;
   const auto share = [&](int64_t i) { return DivideUp(ahead_bytes * i / tiles, 2 * kLineBytes) * 2 * kLineBytes; };
   float* edge = scratch.edge.template mutable_data<float>();
@@ -148,18 +149,18 @@ void MultiplyPanel(const Call& call, const Chunk& chunk, int64_t panel, const T*
     const int64_t begin = chunk.count * i / tiles, rows = chunk.count * (i + 1) / tiles - begin;
     float* c = call.y.template mutable_data<float>() + (chunk.first + begin) * O + first_output;
     const Ahead part = {ahead.from + share(i), std::min(ahead.from + share(i + 1), ahead.end)};
-    const float* a = scratch.rows.template data<float>() + begin * a_row;
+    const float* a = scratch.rows.template data<float>() + begin * kRowStride;
     const bool adds = chunk.block > 0;
     const auto multiply = kFunctions[static_cast<size_t>(rows - 1)];
     if (columns == width) {
-      multiply(a, a_row, b, chunk.inputs, adds, c, O, part);
+      multiply(a, b, chunk.inputs, adds, c, O, part);
     } else {  // the last panel reaches past the end of the rows of y
       const auto copy = [&](float* to, int64_t to_row, const float* from, int64_t from_row) {
         for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_row, columns, to + r * to_row);
       };
       std::fill_n(edge, kMostRows * width, 0.0f);
       if (adds) copy(edge, width, c, O);
-      multiply(a, a_row, b, chunk.inputs, adds, edge, width, part);
+      multiply(a, b, chunk.inputs, adds, edge, width, part);
       copy(c, O, edge, width);
     }
     if (chunk.is_last_block) Finish(call, c, rows, first_output, columns);
@@ -167,10 +168,10 @@ void MultiplyPanel(const Call& call, const Chunk& chunk, int64_t panel, const T*
 }
 
 void CopyRows(const Call& call, const Chunk& chunk, const Scratch& scratch) {
-  const int64_t I = call.weight.in_features, to_row = call.weight.block + kRowGap;
+  const int64_t I = call.weight.in_features;
   for (int64_t r = 0; r < chunk.count; ++r) {
     std::copy_n(call.x.data<float>() + (chunk.first + r) * I + chunk.block * call.weight.block, chunk.inputs,
-                scratch.rows.mutable_data<float>() + r * to_row);
+                scratch.rows.mutable_data<float>() + r * kRowStride);
   }
 }
 
