@@ -32,7 +32,8 @@ Tensor TextPositions(const Tensor& mask, int64_t B, int64_t N, int64_t T) {
   for (int64_t b = 0; b < B; ++b) {
     int64_t next = 0;
     for (int64_t t = 0; t < T; ++t) {
-      if (!exists.defined() || exists.data<bool>()[b * T + t]) positions.mutable_data<int64_t>()[b * (N + T) + N + t] = next++;
+      if (!exists.defined() || exists.data<bool>()[b * T + t])
+        positions.mutable_data<int64_t>()[b * (N + T) + N + t] = next++;
     }
   }
   return positions;
@@ -44,14 +45,11 @@ DecodeInputs JoinPictures(const Model& model, const Tensor& ids, const Tensor& m
   const DecoderSpec spec = model.Decoder();
   const auto [B, T] = ids.Dims<2>("token ids");
   switch (spec.pictures) {
-    case PicturePlace::kNone:
-      Fail(ErrorCode::kUnimplemented, "[pictures] this model sees no pictures");
-    case PicturePlace::kMemory:
-      return {.ids = ids, .mask = mask, .memory = pictures};
+    case PicturePlace::kNone: Fail(ErrorCode::kUnimplemented, "[pictures] this model sees no pictures");
+    case PicturePlace::kMemory: return {.ids = ids, .mask = mask, .memory = pictures};
     case PicturePlace::kTokens:
       return {.embeddings = Replaced(model.EmbedTokens(ids), ids, pictures, spec.image_token_id), .mask = mask};
-    case PicturePlace::kBefore:
-      break;
+    case PicturePlace::kBefore: break;
   }
   Require(pictures.rank() == 3 && pictures.dim(0) == B, "[pictures] expected vectors [", B, ",N,D], got ",
           pictures.shape());

@@ -163,7 +163,7 @@ Tensor ClipVisionTower::Tokens(const Tensor& pixels, size_t blocks) const {
   Tensor h = Reshape(patches, {B, P * Q, D}) + grid_position;                               // [B,PQ,D]
   h = Concat({Expand(class_token, {B, 1, D}), h}, 1);                                       // [B,1+PQ,D]
   h = pre_layrnorm(nn::Stage("vision.embeddings", h));                                      // [B,1+PQ,D]
-  return RunBlocks(std::span(layers).first(blocks), h, {}, "vision.layers");                 // [B,1+PQ,D]
+  return RunBlocks(std::span(layers).first(blocks), h, {}, "vision.layers");                // [B,1+PQ,D]
 }
 
 ClipVisionTower::Outputs ClipVisionTower::operator()(const Tensor& pixels) const {
