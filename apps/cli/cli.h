@@ -27,6 +27,18 @@ enum Exit : int {
   kInterrupted = 130,  // Ctrl-C; the work so far is kept
 };
 
+// What `fovea eval` alone takes.
+struct EvalArguments {
+  std::vector<std::string> train;  // shards to learn from
+  std::string label_field;
+  int64_t neighbours = 20;
+  double penalty = -1;  // below 0: chosen
+  int64_t max_samples = 0;
+  int64_t resamples = 1000;
+  int64_t seed = 0;
+  bool by_class = false;
+};
+
 // Everything that can be asked for on the command line; each command reads the fields it defines.
 struct Arguments {
   std::vector<std::string> inputs;     // pictures or folders
@@ -40,8 +52,9 @@ struct Arguments {
   std::string text_file;
   std::string database;
   std::vector<std::string> words;
-  std::string image;                  // to search by
-  std::string task;                   // to evaluate
+  std::string image;  // to search by
+  std::string task;   // to evaluate
+  EvalArguments eval;
   std::string recipe;                 // of a training run
   std::vector<std::string> settings;  // key=value, on top of the recipe
   bool resume = false;
@@ -86,6 +99,7 @@ Exit Index(const Arguments& arguments, Console& console);
 Exit Search(const Arguments& arguments, Console& console);
 Exit Train(const Arguments& arguments, Console& console);
 Exit Eval(const Arguments& arguments, Console& console);
+std::vector<std::string> EvalTasks();  // the names that `fovea eval` takes
 Exit Verify(const Arguments& arguments, Console& console);
 Exit Info(const Arguments& arguments, Console& console);
 Exit Models(const Arguments& arguments, Console& console);

@@ -131,14 +131,47 @@ void DefineTrain(CLI::App& command, Arguments& arguments) {
 }
 
 void DefineEval(CLI::App& command, Arguments& arguments) {
-  command.add_option("TASK", arguments.task, "what to measure: classify (top-1 and top-5 accuracy)")
-      ->type_name("classify")
+  EvalArguments& eval = arguments.eval;
+  std::string tasks;
+  for (const std::string& task : EvalTasks()) tasks += (tasks.empty() ? "" : "|") + task;
+  command.add_option("TASK", arguments.task, "what to measure (docs/evaluation.md)")
+      ->type_name(tasks)
       ->required()
-      ->check(OneOf({"classify"}));
-  command.add_option("--data", arguments.shards, "labelled pictures, WebDataset shards")
+      ->check(OneOf(EvalTasks()));
+  command.add_option("--data", arguments.shards, "what to measure on, WebDataset shards")
       ->type_name("SHARD.tar")
       ->required();
+  command.add_option("--train", eval.train, "shards to learn from (knn, linear-probe)")->type_name("SHARD.tar");
+  command.add_option("--labels-file", arguments.labels_file, "classes as words, one a line (classify)")
+      ->type_name("FILE");
+  command
+      .add_option("--template", arguments.templates,
+                  "sentence around a label, {} for the label; several are averaged (default: \"a photo of a {}\")")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command
+      .add_option("--label-field", eval.label_field,
+                  "which label of a sample is its class (default: class_index, else name)")
+      ->type_name("NAME");
+  command.add_option("--k", eval.neighbours, "neighbours that vote (knn; default: 20)")
+      ->type_name("N")
+      ->check(Range(1, kMostResults));
+  command.add_option("--penalty", eval.penalty, "L2 penalty (linear-probe; default: the best on held-out pictures)")
+      ->type_name("X")
+      ->check(CLI::Validator(CLI::Range(0.0, 1e9)).description(""));
+  command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
+      ->type_name("N")
+      ->check(Range(1, INT64_MAX));
+  command.add_option("--resamples", eval.resamples, "of the bootstrap for the intervals, 0: none (default: 1000)")
+      ->type_name("N")
+      ->check(Range(0, kMostResults));
+  command.add_option("--seed", eval.seed, "of the bootstrap (default: 0)")->type_name("N")->check(Range(0, INT64_MAX));
+  command.add_flag("--by-class", eval.by_class, "say for each class how much of it was found");
   DefineJobOptions(command, arguments);
+  command.callback([&arguments] {
+    const bool learns = arguments.task == "knn" || arguments.task == "linear-probe";
+    if (learns && arguments.eval.train.empty()) throw CLI::RequiredError("--train");
+  });
 }
 
 void DefineVerify(CLI::App& command, Arguments& arguments) {
@@ -219,7 +252,8 @@ constexpr Command kCommands[] = {
     {"search", "Find pictures in a library, by words or by a picture", "fovea search coffee", DefineSearch, Search,
      true},
     {"train", "Train or fine-tune a model", "fovea train recipe.json --set epochs=5", DefineTrain, Train, true},
-    {"eval", "Measure a model on labelled pictures", "fovea eval classify --data imagenet.tar", DefineEval, Eval, true},
+    {"eval", "Measure a model on pictures with labels, captions or answers", "fovea eval classify --data imagenet.tar",
+     DefineEval, Eval, true},
     {"verify", "Compare a model with its reference, stage by stage", "fovea verify path/to/model", DefineVerify, Verify,
      true},
     {"info", "Show what a model is and needs", "fovea info efficientnet-lite2", DefineInfo, Info},

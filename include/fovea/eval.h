@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,26 +15,55 @@
 
 namespace fovea {
 
+struct EvaluateOptions {
+  // Called now and then with the number of samples done so far.
+  std::function<void(int64_t done)> on_progress;
+  // Called for each sample that is left out, with its key and the reason.
+  std::function<void(const std::string& key, const std::string& reason)> on_failure;
+  int64_t max_samples = 0;   // stop after so many, 0: all
+  int64_t resamples = 1000;  // of the bootstrap behind the intervals, 0: no intervals
+  uint64_t seed = 0;         // of the bootstrap
+};
+
+// Where a measure lies with 95 % confidence as far as the choice of the pictures goes: percentiles of a bootstrap over
+// pictures. NaN when there is none.
+struct Interval {
+  double low = std::numeric_limits<double>::quiet_NaN();
+  double high = std::numeric_limits<double>::quiet_NaN();
+};
+
 struct ClassifyMetrics {
-  int64_t n = 0;       // pictures that were judged
-  int64_t failed = 0;  // pictures that could not be read or have no label of this model
-  double top1 = 0;     // share of n whose class is the best one, 0..1
-  double top5 = 0;     // share of n whose class is among the best five
+  int64_t n = 0;          // pictures that were judged
+  int64_t failed = 0;     // pictures that could not be read or have no label of this model
+  int64_t classes = 0;    // that could be chosen
+  int64_t train_n = 0;    // pictures that were learnt from (EvaluateKnn, EvaluateLinearProbe)
+  double top1 = 0;        // share of n whose class is the best one, 0..1
+  double top5 = 0;        // share of n whose class is among the best five
+  double majority = 0;    // share of n that is of the most frequent class: what guessing it always gives
+  double class_mean = 0;  // mean of the classes' own shares found, over those with pictures
+  Interval top1_interval, top5_interval;
+  struct Class {
+    std::string name;
+    int64_t n = 0;      // pictures of this class
+    int64_t found = 0;  // of them with this class as the best one
+  };
+  std::vector<Class> by_class;  // [classes]
   double seconds = 0;
 };
 
-struct EvaluateOptions {
-  // Called now and then with the number of pictures done so far.
-  std::function<void(int64_t done)> on_progress;
-  // Called for each picture that is left out, with its key and the reason.
-  std::function<void(const std::string& key, const std::string& reason)> on_failure;
-};
-
-// Top-1 and top-5 accuracy over WebDataset shards: KEY.(jpg|png|webp|...) with KEY.json holding {"labels":
-// {"class_index": i}}, or
-// {"labels": {"name": class name}}. Throws what Model::Classify throws, and kNotFound, kCorruptData for a shard.
+// The label of a sample: KEY.json's value of `field` below "labels" (or beside it), which is the name of a class, or
+// the position of one when `field` is "class_index". "": "class_index" where a sample has one, else "name".
+//
+// Top-1 and top-5 accuracy over WebDataset shards: KEY.(jpg|png|webp|...) with KEY.json. The first form asks for the
+// model's own classes; the second for `labels` (Model::PrepareLabels), where the field "" means "name", for positions
+// are those of another list. Throws what Model::Classify throws, and kNotFound, kCorruptData for a shard.
 ClassifyMetrics EvaluateClassify(const Model& model, const std::vector<std::string>& shards,
-                                 const EvaluateOptions& options = {});
+                                 const EvaluateOptions& options = {}, const std::string& field = "");
+ClassifyMetrics EvaluateClassify(const Model& model, const LabelSet& labels, const std::vector<std::string>& shards,
+                                 const EvaluateOptions& options = {}, const std::string& field = "");
+
+// Every distinct value of `field` in the shards, sorted: the classes when nobody lists them.
+std::vector<std::string> LabelsInShards(const std::vector<std::string>& shards, const std::string& field);
 
 // ---- measures of what somebody computed already
 
@@ -44,6 +74,7 @@ struct ClassificationReport {
   double top1 = 0, top5 = 0;         // share of n, 0..1; a tie goes to the lower class
   std::vector<int64_t> confusion;    // [V,V]: samples of class row whose best class is column
   std::vector<double> class_recall;  // [V] share of a class that was found, 0..1; NaN without samples
+  std::vector<int64_t> ranks;        // [N] place of the sample's class, from 1
 };
 // scores [N,V] row-major, labels [N] in [0,V). Throws kInvalidArgument when sizes or labels do not fit.
 ClassificationReport MeasureClassification(std::span<const float> scores, std::span<const int64_t> labels,
@@ -54,15 +85,35 @@ ClassificationReport MeasureClassification(std::span<const float> scores, std::s
 struct RetrievalDirection {
   double recall_at_1 = 0, recall_at_5 = 0, recall_at_10 = 0;  // 0..1
   double median_rank = 0;
+  std::vector<int64_t> ranks;  // of each query: [N] pictures or [M] texts
 };
 struct RetrievalReport {
   int64_t images = 0, texts = 0;
   RetrievalDirection image_to_text, text_to_image;
 };
 // images [N,D] and texts [M,D] row-major, compared by dot product (normalise them for cosines); picture_of_text [M]:
-// the picture each text belongs to. Every picture needs a text. Memory: one row of scores. Throws kInvalidArgument.
+// the picture each text belongs to. Every picture needs a text. Time N M D on all threads, no memory beyond the ranks.
+// Throws kInvalidArgument.
 RetrievalReport MeasureRetrieval(std::span<const float> images, std::span<const float> texts, int64_t dim,
                                  std::span<const int64_t> picture_of_text);
+
+// Retrieval over WebDataset shards: pictures with their captions (KEY.json's "captions", else the lines of KEY.txt), of
+// a model that compares pictures with texts. Holds one vector for each picture and caption.
+struct RetrievalMetrics {
+  RetrievalReport report;
+  int64_t failed = 0;   // pictures that could not be read
+  int64_t without = 0;  // pictures without a caption: passed over
+  // Intervals of recall_at_1, recall_at_5, recall_at_10 and median_rank.
+  struct Intervals {
+    Interval recall_at_1, recall_at_5, recall_at_10, median_rank;
+  };
+  Intervals image_to_text, text_to_image;
+  double seconds = 0;
+};
+// Throws kUnimplemented when the model compares no pictures with texts, kInvalidArgument when no sample has a caption,
+// and kNotFound, kCorruptData for a shard.
+RetrievalMetrics EvaluateRetrieval(const Model& model, const std::vector<std::string>& shards,
+                                   const EvaluateOptions& options = {});
 
 // Labelled vectors: values [N,D] row-major, labels [N] in [0,classes).
 struct LabelledVectors {
@@ -88,6 +139,18 @@ struct LinearProbeOptions {
 };
 ClassificationReport MeasureLinearProbe(const LabelledVectors& train, const LabelledVectors& test,
                                         const LinearProbeOptions& options);
+
+// Both on the embeddings of a model over shards. Classes are the values of `field` ("" as for EvaluateClassify) in the
+// training shards; `probe` and `knn` without dim and classes, which are filled in. A penalty below 0 is chosen: the one
+// of 1e-4, 1e-3 ... 1e2 that does best on a fifth of the training pictures, before the fit on all of them.
+// options.max_samples holds for each part. `used_penalty` takes the penalty, where one is asked for.
+ClassifyMetrics EvaluateKnn(const Model& model, const std::vector<std::string>& train,
+                            const std::vector<std::string>& test, const std::string& field, const KnnOptions& knn,
+                            const EvaluateOptions& options = {});
+ClassifyMetrics EvaluateLinearProbe(const Model& model, const std::vector<std::string>& train,
+                                    const std::vector<std::string>& test, const std::string& field,
+                                    const LinearProbeOptions& probe, const EvaluateOptions& options = {},
+                                    double* used_penalty = nullptr);
 
 // One line of a parity certificate: how far a stage is from the reference.
 struct StageReport {

@@ -20,62 +20,73 @@ double Dot(const Vector& a, const Vector& b) {
   return sum;
 }
 
+// y += a x, which the compiler turns into vector instructions, as it cannot a sum.
+void AddScaled(const double* x, double a, int64_t size, double* y) {
+  for (int64_t i = 0; i < size; ++i) y[i] += a * x[i];
+}
+
 struct Problem {
   const LabelledVectors& data;
   const LinearProbeOptions& options;
 
-  // weights [V,D+1], the last column the bias. Result [N,V].
+  // weights [D+1,V], the last row the biases. Result [N,V].
   Vector Scores(const Vector& weights, const LabelledVectors& vectors) const {
     const int64_t V = options.classes, D = options.dim;
     const auto N = static_cast<int64_t>(vectors.labels.size());
+    constexpr int64_t kRows = 8;  // share each row of weights while it is in the cache
     Vector scores(static_cast<size_t>(N * V));
-    base::ParallelFor(N, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        const float* x = vectors.values.data() + n * D;
-        for (int64_t v = 0; v < V; ++v) {
-          const double* w = weights.data() + v * (D + 1);
-          double sum = w[D];
-          for (int64_t d = 0; d < D; ++d) sum += w[d] * x[d];
-          scores[static_cast<size_t>(n * V + v)] = sum;
+    base::ParallelFor(N, kRows, [&](int64_t begin, int64_t end) {
+      for (int64_t first = begin; first < end; first += kRows) {
+        const int64_t last = std::min(first + kRows, end);
+        for (int64_t n = first; n < last; ++n) std::copy_n(weights.data() + D * V, V, scores.data() + n * V);
+        for (int64_t d = 0; d < D; ++d) {
+          for (int64_t n = first; n < last; ++n)
+            AddScaled(weights.data() + d * V, vectors.values[static_cast<size_t>(n * D + d)], V, scores.data() + n * V);
         }
       }
     });
     return scores;
   }
 
+  // `scores` become the gradient of the losses by them; returns the sum of the losses.
+  double LossOfScores(Vector& scores) const {
+    const int64_t V = options.classes;
+    double loss = 0;
+    for (size_t n = 0; n < data.labels.size(); ++n) {
+      double* row = scores.data() + static_cast<int64_t>(n) * V;
+      const double highest = *std::max_element(row, row + V), own = row[data.labels[n]];
+      double sum = 0;
+      for (int64_t v = 0; v < V; ++v) sum += row[v] = std::exp(row[v] - highest);
+      for (int64_t v = 0; v < V; ++v) row[v] /= sum;
+      row[data.labels[n]] -= 1;
+      loss += highest + std::log(sum) - own;
+    }
+    return loss;
+  }
+
   // Sum of the losses plus penalty (biases are free), and its gradient.
   double Loss(const Vector& weights, Vector& gradient) const {
     const int64_t V = options.classes, D = options.dim;
     const auto N = static_cast<int64_t>(data.labels.size());
+    constexpr int64_t kRows = 8;
     Vector scores = Scores(weights, data);
-    double loss = 0;
-    for (int64_t n = 0; n < N; ++n) {
-      double* row = scores.data() + n * V;
-      const auto label = data.labels[static_cast<size_t>(n)];
-      const double highest = *std::max_element(row, row + V), own = row[label];
-      double sum = 0;
-      for (int64_t v = 0; v < V; ++v) sum += row[v] = std::exp(row[v] - highest);
-      for (int64_t v = 0; v < V; ++v) row[v] /= sum;
-      row[label] -= 1;
-      loss += highest + std::log(sum) - own;
-    }
-    base::ParallelFor(V, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t v = begin; v < end; ++v) {
-        double* g = gradient.data() + v * (D + 1);
-        for (int64_t d = 0; d < D; ++d) g[d] = options.penalty * weights[static_cast<size_t>(v * (D + 1) + d)];
-        g[D] = 0;
+    double loss = LossOfScores(scores);
+    base::ParallelFor(D + 1, kRows, [&](int64_t begin, int64_t end) {
+      for (int64_t first = begin; first < end; first += kRows) {
+        const int64_t last = std::min(first + kRows, end);
+        for (int64_t d = first; d < last; ++d) {
+          const double penalty = d < D ? options.penalty : 0;
+          for (int64_t i = d * V; i < (d + 1) * V; ++i)
+            gradient[static_cast<size_t>(i)] = penalty * weights[static_cast<size_t>(i)];
+        }
         for (int64_t n = 0; n < N; ++n) {
-          const double r = scores[static_cast<size_t>(n * V + v)];
-          const float* x = data.values.data() + n * D;
-          for (int64_t d = 0; d < D; ++d) g[d] += r * x[d];
-          g[D] += r;
+          for (int64_t d = first; d < last; ++d)
+            AddScaled(scores.data() + n * V, d < D ? data.values[static_cast<size_t>(n * D + d)] : 1, V,
+                      gradient.data() + d * V);
         }
       }
     });
-    for (int64_t v = 0; v < V; ++v) {
-      for (int64_t d = 0; d < D; ++d)
-        loss += options.penalty / 2 * std::pow(weights[static_cast<size_t>(v * (D + 1) + d)], 2);
-    }
+    for (int64_t i = 0; i < D * V; ++i) loss += options.penalty / 2 * std::pow(weights[static_cast<size_t>(i)], 2);
     return loss;
   }
 };
@@ -106,13 +117,14 @@ Vector Direction(const Vector& gradient, const std::deque<Pair>& memory) {
 
 Vector Minimise(const Problem& problem) {
   constexpr size_t kMemory = 10;
+  constexpr double kEnough = 1e-5;  // gradient of the mean loss; scikit-learn stops at 1e-4
   const auto size = static_cast<size_t>(problem.options.classes * (problem.options.dim + 1));
   Vector weights(size), gradient(size), next(size), next_gradient(size);
   double loss = problem.Loss(weights, gradient);
   std::deque<Pair> memory;
   for (int64_t iteration = 0; iteration < problem.options.iterations; ++iteration) {
     const double norm = std::sqrt(Dot(gradient, gradient));
-    if (norm < 1e-5) break;
+    if (norm < kEnough * static_cast<double>(problem.data.labels.size())) break;
     const Vector direction = Direction(gradient, memory);
     const double slope = Dot(gradient, direction);
     double rate = memory.empty() ? 1.0 / norm : 1.0;

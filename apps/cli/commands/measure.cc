@@ -1,6 +1,5 @@
-// `fovea eval` and `fovea verify`: how good a model is, and how close to its reference.
+// `fovea verify`: how close a model is to its reference.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -8,40 +7,6 @@
 #include "fovea/eval.h"
 
 namespace fovea::cli {
-Exit Eval(const Arguments& arguments, Console& console) {
-  UseThreads(arguments);
-  const Model model = LoadModel(arguments);
-  int64_t failed = 0;
-  console.BeginProgress(0);
-  const EvaluateOptions options{
-      .on_progress =
-          [&](int64_t done) {
-            console.Progress(done, 0, failed);
-            if (interrupted) throw Error(ErrorCode::kCancelled, "interrupted");
-          },
-      .on_failure =
-          [&](const std::string& key, const std::string& reason) {
-            ++failed;
-            console.Failure(key, reason);
-          },
-  };
-  const ClassifyMetrics metrics = EvaluateClassify(model, arguments.shards, options);
-  console.EndProgress();
-  if (arguments.json) {
-    console.Json({{"task", arguments.task},
-                  {"model", model.info().name},
-                  {"n", metrics.n},
-                  {"failed", metrics.failed},
-                  {"top1", metrics.top1},
-                  {"top5", metrics.top5},
-                  {"seconds", std::round(metrics.seconds * 1000) / 1000}});
-  } else {
-    console.Line("top-1 " + console.Bold(Percent(metrics.top1)) + ", top-5 " + console.Bold(Percent(metrics.top5)) +
-                 " of " + Count(metrics.n) + " pictures in " + Duration(metrics.seconds));
-  }
-  return ExitFor(metrics.failed, console);
-}
-
 Exit Verify(const Arguments& arguments, Console& console) {
   UseThreads(arguments);
   const std::vector<StageReport> reports = fovea::Verify(arguments.model, arguments.golden);
