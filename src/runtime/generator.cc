@@ -52,7 +52,7 @@ Tensor PlacesFrom(const Tensor& positions, int64_t next, int64_t count) {
 
 Tensor LastLogits(const models::DecodeOutputs& outputs) {  // -> [B,V] in f32, dense
   const Tensor& logits = outputs.logits;
-  const Tensor last = logits.rank() == 3 ? Select(logits, 1, -1) : logits;
+  const Tensor last = Squeeze(Slice(logits, 1, logits.dim(1) - 1, logits.dim(1)), 1);
   return last.To(DType::kF32).Contiguous();
 }
 
@@ -110,7 +110,7 @@ int64_t Generator::Add(Prompt prompt, const GenerateOptions& options, OnToken on
   request->prompt = std::move(prompt);
   request->options = options;
   request->on_token = std::move(on_token);
-  if (request->options.end_ids.empty()) request->options.end_ids = spec_.eos_token_ids;
+  if (request->options.end_ids.empty()) request->options.end_ids = spec_.eos;
   if (options.ignores_end) request->options.end_ids.clear();
   const auto length = static_cast<int64_t>(request->prompt.ids.size());
   request->room = std::min(options.max_tokens, options_.max_tokens - length);
@@ -145,7 +145,7 @@ nn::DecodeCache Generator::CacheFor(const Prompt& prompt, int64_t& reused) {
   }
   if (reused < kLeastReuse) {
     reused = 0;
-    return {spec_.cache, {.dtype = options_.cache_type, .max_tokens = options_.max_tokens}};
+    return {spec_.Cache(), {.dtype = options_.cache_type, .max_tokens = options_.max_tokens}};
   }
   prefixes_.splice(prefixes_.begin(), prefixes_, best);
   nn::DecodeCache cache = best->cache.Clone();
@@ -295,7 +295,7 @@ void Generator::AdvanceBeams(Request& request, const std::vector<std::span<const
 }
 
 void Generator::Keep(Prefix prefix) {
-  if (options_.kept_prefixes == 0 || !spec_.cache.states.empty()) return;  // a recurrent state cannot be cut
+  if (options_.kept_prefixes == 0 || !spec_.states.empty()) return;  // a recurrent state cannot be cut
   prefixes_.push_front(std::move(prefix));
   if (static_cast<int64_t>(prefixes_.size()) > options_.kept_prefixes) prefixes_.pop_back();
 }

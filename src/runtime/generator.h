@@ -16,7 +16,6 @@
 #include <span>
 #include <vector>
 
-#include "nn/decode_cache.h"
 #include "nn/entry.h"
 #include "runtime/beam_search.h"
 #include "runtime/sampler.h"
