@@ -2,7 +2,8 @@
 //
 //   fovea::Model model = fovea::Model::Load("some-vlm");
 //   fovea::Chat chat(model);
-//   auto answer = chat.Reply({{.role = "user", .text = "What is on the table?", .images = {image}}}, {.max_tokens = 64},
+//   auto answer = chat.Reply({{.role = "user", .text = "What is on the table?", .images = {image}}}, {.max_tokens =
+//   64},
 //                            [](std::string_view piece) { std::cout << piece << std::flush; return true; });
 //
 // Pictures are data: whatever is written in one, and whatever a message says, is never read as an instruction of the
@@ -29,11 +30,11 @@ class ChatSession;
 
 struct GenerateSettings {
   int64_t max_tokens = 256;
-  double temperature = 0;         // 0: always the most likely token
-  int64_t top_k = 0;              // only the so many most likely; 0: all
-  double top_p = 1;               // the smallest set of tokens with this probability
-  double min_p = 0;               // tokens at least this share as likely as the most likely one
-  double repetition_penalty = 1;  // above 1: less of what was said, prompt included
+  double temperature = 0;                              // 0: always the most likely token
+  int64_t top_k = 0;                                   // only the so many most likely; 0: all
+  double top_p = 1;                                    // the smallest set of tokens with this probability
+  double min_p = 0;                                    // tokens at least this share as likely as the most likely one
+  double repetition_penalty = 1;                       // above 1: less of what was said, prompt included
   double frequency_penalty = 0, presence_penalty = 0;  // as in OpenAI's API, over what was generated
   uint64_t seed = 0;                                   // the same seed, the same text
   int64_t beams = 1;                                   // above 1: beam search, without temperature
@@ -61,7 +62,7 @@ struct TokenDetail {
 struct Answer {
   std::string text;
   std::string finish_reason;  // "stop" (an end token or a stop string), "length", "cancelled"
-  double confidence = 0;      // mean probability of the tokens (geometric); not calibrated unless the model's card says so
+  double confidence = 0;  // mean probability of the tokens (geometric); not calibrated unless the model's card says so
   int64_t prompt_tokens = 0, tokens = 0;
   int64_t reused_tokens = 0;  // of the prompt, read in an earlier call
   double first_token_seconds = 0, seconds = 0;
@@ -74,9 +75,9 @@ struct ChoiceScore {
 };
 
 struct ChatOptions {
-  int64_t max_context = 0;                // tokens; 0: what the model was made for
-  std::string cache_type = "f32";         // of keys and values: "f32", "bf16", "int8"
-  int64_t max_images = 16;                // a request
+  int64_t max_context = 0;                 // tokens; 0: what the model was made for
+  std::string cache_type = "f32";          // of keys and values: "f32", "bf16", "int8"
+  int64_t max_images = 16;                 // a request
   int64_t max_image_pixels = 100'000'000;  // each
 };
 
@@ -102,6 +103,11 @@ class Chat {
   Answer Reply(std::span<const Message> messages, const GenerateSettings& settings = {},
                const std::function<bool(std::string_view)>& on_text = nullptr,
                const std::atomic<bool>* cancel = nullptr) const;
+
+  // A sentence about the picture: what a captioner writes by itself, and what a model for conversations answers when it
+  // is asked for one.
+  Answer Caption(const Image& image, const GenerateSettings& settings = {},
+                 const std::atomic<bool>* cancel = nullptr) const;
 
   // How likely each choice is as the answer, by its likelihood; best first.
   std::vector<ChoiceScore> Choose(std::span<const Message> messages, std::span<const std::string> choices) const;
