@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/runtime/sampling.json: what transformers makes of random logits.
+"""Writes tests/golden/runtime/sampling.json, what transformers makes of random logits, and beams.json, beam search with the tiny models of
+tests/golden/models.
 
     python tools/dump_sampling_golden.py
 
@@ -80,6 +81,35 @@ def beams():
     return cases
 
 
+def model_beams():
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    cases = []
+    for name in ("llama_plain", "gpt2_small"):
+        with safe_open(OUT.parent / f"models/{name}.safetensors", "pt") as file:
+            config = json.loads(file.metadata()["config"])
+            weights = {k.removeprefix("weights."): file.get_tensor(k) for k in file.keys() if k.startswith("weights.")}
+            ids, mask = file.get_tensor("generate.ids"), file.get_tensor("generate.mask").long()
+            greedy = file.get_tensor("generate.expected")
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config)).eval()
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        assert not unexpected and all(m == "lm_head.weight" for m in missing), (missing, unexpected)
+        model.tie_weights()
+        for row in range(ids.shape[0]):
+            for beams, penalty in ((2, 1.0), (4, 0.0)):
+                prompt = ids[row][mask[row].bool()][None]
+                ends = [int(greedy[row][5])]
+                with torch.no_grad():
+                    out = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, num_beams=beams, length_penalty=penalty, max_new_tokens=12,
+                                         eos_token_id=ends, pad_token_id=0, return_dict_in_generate=True, output_scores=True)
+                text = out.sequences[0, prompt.shape[1]:].tolist()
+                text = text[:next((i for i, t in enumerate(text) if t in ends), len(text))]
+                cases.append({"model": name, "row": row, "num_beams": beams, "length_penalty": penalty, "max_new_tokens": 12, "ends": ends, "ids": text,
+                              "score": out.sequences_scores[0].item()})
+    return cases
+
+
 def rounded(x):
     if isinstance(x, float):
         return round(x, 6)
@@ -94,7 +124,7 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     text = json.dumps(rounded({"vocab": VOCAB, "distributions": distributions(), "beams": beams()}), separators=(",", ":"))
     (OUT / "sampling.json").write_text(text + "\n")
-    print(len(text))
+    (OUT / "beams.json").write_text(json.dumps(rounded(model_beams()), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

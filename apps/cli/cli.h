@@ -43,6 +43,20 @@ struct EvalArguments {
   bool is_official = false;
 };
 
+// What the commands that write text take.
+struct GenerateArguments {
+  std::string question, system;
+  std::vector<std::string> images;  // of a chat
+  int64_t max_tokens = 256, max_context = 0;
+  int64_t beams = 1;
+  double length_penalty = 1;
+  double temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1;
+  int64_t top_k = 0, seed = 0;
+  std::vector<std::string> stop;
+  std::string json_schema, grammar;  // files
+  std::string cache_type = "f32";
+};
+
 // Everything that can be asked for on the command line; each command reads the fields it defines.
 struct Arguments {
   std::vector<std::string> inputs;     // pictures or folders
@@ -63,6 +77,7 @@ struct Arguments {
   int64_t min_width = 0, min_height = 0;
   std::string task;  // to evaluate
   EvalArguments eval;
+  GenerateArguments generate;
   std::string recipe;                 // of a training run
   std::vector<std::string> settings;  // key=value, on top of the recipe
   bool resume = false;
@@ -100,11 +115,16 @@ void DefineCommandLine(CLI::App& app, Arguments& arguments);
 
 // Set by Ctrl-C and SIGTERM: finish what is in flight, then stop.
 extern std::atomic<bool> interrupted;
+// Clears the flag and listens again: for a command that goes on after Ctrl-C.
+void ListenForInterrupts();
 
 Exit Classify(const Arguments& arguments, Console& console);
 Exit Embed(const Arguments& arguments, Console& console);
 Exit Index(const Arguments& arguments, Console& console);
 Exit Search(const Arguments& arguments, Console& console);
+Exit Caption(const Arguments& arguments, Console& console);
+Exit Ask(const Arguments& arguments, Console& console);
+Exit ChatCommand(const Arguments& arguments, Console& console);
 Exit Train(const Arguments& arguments, Console& console);
 Exit Eval(const Arguments& arguments, Console& console);
 std::vector<std::string> EvalTasks();  // the names that `fovea eval` takes

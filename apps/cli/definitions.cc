@@ -151,6 +151,65 @@ void DefineSearch(CLI::App& command, Arguments& arguments) {
   });
 }
 
+void DefineSampling(CLI::App& command, Arguments& arguments) {
+  GenerateArguments& g = arguments.generate;
+  command.add_option("--max-tokens", g.max_tokens, "at most this many tokens of answer (default: 256)")
+      ->type_name("N")
+      ->check(Range(1, 1'000'000));
+  command.add_option("--beams", g.beams, "beam search over so many sequences (default: 1, none)")
+      ->type_name("N")
+      ->check(Range(1, 256));
+  command.add_option("--length-penalty", g.length_penalty, "of beams: above 0 favours longer texts (default: 1)")
+      ->type_name("X");
+  command.add_option("--temperature", g.temperature, "0: always the likeliest token (default); 1: as the model says")
+      ->type_name("T");
+  command.add_option("--top-k", g.top_k, "draw from the so many likeliest tokens")->type_name("N");
+  command.add_option("--top-p", g.top_p, "draw from the likeliest tokens that make up this probability")
+      ->type_name("P");
+  command.add_option("--min-p", g.min_p, "draw from tokens at least this share as likely as the likeliest")
+      ->type_name("P");
+  command.add_option("--repetition-penalty", g.repetition_penalty, "above 1: less of what was said")->type_name("X");
+  command.add_option("--seed", g.seed, "the same seed, the same text (default: 0)")
+      ->type_name("N")
+      ->check(Range(0, INT64_MAX));
+  command.add_option("--stop", g.stop, "end before this text")->type_name("TEXT")->allow_extra_args(false);
+  command.add_option("--json-schema", g.json_schema, "the answer is JSON of this schema")->type_name("FILE");
+  command.add_option("--grammar", g.grammar, "the answer follows this grammar (GBNF)")->type_name("FILE");
+  command.add_option("--max-context", g.max_context, "tokens of prompt and answer (default: what the model takes)")
+      ->type_name("N")
+      ->check(Range(0, 100'000'000));
+  command.add_option("--cache-type", g.cache_type, "of keys and values kept (default: f32)")
+      ->type_name("f32|bf16|int8")
+      ->check(OneOf({"f32", "bf16", "int8"}));
+}
+
+void DefineCaption(CLI::App& command, Arguments& arguments) {
+  command.add_option("IMAGE", arguments.inputs, "pictures, or folders of pictures")->type_name("IMAGE")->required();
+  DefineSampling(command, arguments);
+  DefineJobOptions(command, arguments);
+}
+
+void DefineAsk(CLI::App& command, Arguments& arguments) {
+  command.add_option("IMAGE", arguments.inputs, "pictures, or folders of pictures")->type_name("IMAGE")->required();
+  command.add_option("--question", arguments.generate.question, "what to ask about each picture")
+      ->type_name("TEXT")
+      ->required();
+  DefineSampling(command, arguments);
+  DefineJobOptions(command, arguments);
+}
+
+void DefineChat(CLI::App& command, Arguments& arguments) {
+  command.add_option("--image", arguments.generate.images, "a picture to show with the first message")
+      ->type_name("IMAGE")
+      ->allow_extra_args(false);
+  command.add_option("--system", arguments.generate.system, "what the model is told before the conversation")
+      ->type_name("TEXT");
+  DefineSampling(command, arguments);
+  DefineModel(command, arguments);
+  DefineQuiet(command, arguments);
+  DefineThreads(command, arguments);
+}
+
 void DefineTrain(CLI::App& command, Arguments& arguments) {
   command.add_option("RECIPE", arguments.recipe, "JSON file that says what to train, on what and how")
       ->type_name("RECIPE.json")
@@ -313,6 +372,12 @@ constexpr Command kCommands[] = {
      true},
     {"search", "Find pictures in a library, by words, by a picture, or by both", "fovea search a dog on the beach -ball", DefineSearch, Search,
      true},
+    {"caption", "Describe pictures in a sentence", "fovea caption --model path/to/model samples/cat.jpg", DefineCaption,
+     Caption, true},
+    {"ask", "Answer a question about pictures",
+     "fovea ask samples/cat.jpg --question \"What animal is this?\" --model path/to/model", DefineAsk, Ask, true},
+    {"chat", "Talk with a model, about pictures too", "fovea chat --model path/to/model --image samples/cat.jpg",
+     DefineChat, ChatCommand, true},
     {"train", "Train or fine-tune a model", "fovea train recipe.json --set epochs=5", DefineTrain, Train, true},
     {"eval", "Measure a model on pictures with labels, captions or answers", "fovea eval classify --data imagenet.tar",
      DefineEval, Eval, true},

@@ -16,18 +16,18 @@ namespace fovea::cli {
 
 std::atomic<bool> interrupted{false};
 
-namespace {
-
 // The first signal asks to stop after the work in flight; the second one ends the program at once.
-void HandleSignals() {
+void ListenForInterrupts() {
+  interrupted = false;
   struct sigaction stop {};
   stop.sa_handler = [](int) { interrupted = true; };
   stop.sa_flags = SA_RESETHAND | SA_RESTART;
   sigemptyset(&stop.sa_mask);
   ::sigaction(SIGINT, &stop, nullptr);
   ::sigaction(SIGTERM, &stop, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
 }
+
+namespace {
 
 // On a busy machine a thread that waits by spinning keeps the very core that the thread it waits for needs: a picture
 // then takes seconds instead of milliseconds. OpenMP reads how long to spin once, before main, so the program sets it
@@ -74,7 +74,8 @@ Exit Run(const Command& command, const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  HandleSignals();
+  ListenForInterrupts();
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app("", "fovea");
   Arguments arguments;
   DefineCommandLine(app, arguments);

@@ -101,6 +101,11 @@ void Console::Line(std::string_view text) {
   Write(std::string(text) + "\n");
 }
 
+void Console::Text(std::string_view text) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Write(text);
+}
+
 void Console::Json(const nlohmann::ordered_json& object) {
   Line(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
@@ -207,6 +212,18 @@ std::string Printable(std::string_view bytes) {
         first < 0x20 || first == 0x7F || (first == 0xC2 && length == 2 && static_cast<uint8_t>(bytes[1]) < 0xA0);
     text += length == 0 || is_control ? std::string_view("\xEF\xBF\xBD") : bytes.substr(0, length);
     bytes.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return text;
+}
+
+std::string PrintableText(std::string_view bytes) {
+  std::string text;
+  size_t begin = 0;
+  for (size_t i = 0; i <= bytes.size(); ++i) {
+    if (i < bytes.size() && bytes[i] != '\n' && bytes[i] != '\t') continue;
+    text += Printable(bytes.substr(begin, i - begin));
+    if (i < bytes.size()) text += bytes[i];
+    begin = i + 1;
   }
   return text;
 }

@@ -24,6 +24,7 @@ class Console {
 
   // ---- stdout. A line ends with "\n", added here. After the reader has gone away (closed pipe) they do nothing.
   void Line(std::string_view text);
+  void Text(std::string_view text);                 // as it is, at once: a part of a line
   void Json(const nlohmann::ordered_json& object);  // one line; invalid UTF-8 becomes U+FFFD
   // The reader of stdout has gone away: stop quietly.
   bool is_closed() const { return is_closed_; }
@@ -71,6 +72,8 @@ class Console {
 
 // Text that cannot change the state of a terminal: control characters and bytes that are no UTF-8 become U+FFFD.
 std::string Printable(std::string_view bytes);
+// The same for text of several lines: line ends and tabs stay.
+std::string PrintableText(std::string_view bytes);
 bool IsUtf8(std::string_view bytes);
 
 // {"path": ...}, with "path_bytes" in hexadecimal beside it when the path is no UTF-8 (JSON cannot hold it then).

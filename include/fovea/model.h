@@ -72,7 +72,7 @@ struct ModelInfo {
   int64_t classes;                        // 0 when it does not classify
   int64_t embedding_dim;                  // D, 0 when it embeds nothing
   int64_t max_text_tokens;                // longer texts are cut; 0 when it reads no text or sets no limit
-  std::vector<std::string> capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly"
+  std::vector<std::string> capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly", "generate", "see"
 };
 
 // What storing one tensor in another type costs.
@@ -135,6 +135,7 @@ class Model {
   std::vector<TensorError> Quantize(const std::string& folder, const std::string& type) const;
 
   const runtime::LoadedModel& impl() const { return *impl_; }
+  std::shared_ptr<const runtime::LoadedModel> shared_impl() const { return impl_; }
 
  private:
   explicit Model(std::shared_ptr<const runtime::LoadedModel> impl) : impl_(std::move(impl)) {}

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "nn/pictures.h"
 #include "runtime/loaded_model.h"
 
 namespace fovea::eval {
@@ -62,8 +63,14 @@ TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& i
     return outputs;
   }
   if (text.ids.defined() && model.CanDecode() && !model.CanEncodeTexts()) {
-    const models::DecodeOutputs decoded = model.Decode(
-        {.ids = text.ids, .mask = text.mask, .memory = input("memory"), .memory_mask = input("memory_mask")});
+    models::DecodeInputs given{
+        .ids = text.ids, .mask = text.mask, .memory = input("memory"), .memory_mask = input("memory_mask")};
+    if (input("pixels").defined()) {
+      const Tensor pictures = model.EmbedImages(input("pixels"));
+      Keep(outputs, "pictures", pictures);
+      given = models::JoinPictures(model, text.ids, text.mask, pictures);
+    }
+    const models::DecodeOutputs decoded = model.Decode(given);
     Keep(outputs, "hidden", decoded.hidden);
     Keep(outputs, "token_logits", decoded.logits);
     return outputs;

@@ -39,6 +39,14 @@ struct DecodeOutputs {
   Tensor logits;  // [B,T,V], or [B,1,V] with only_last
 };
 
+// Where the vectors that Model::EmbedImages makes of pictures go (nn/pictures.h puts them there).
+enum class PicturePlace : uint8_t {
+  kNone,    // it sees no pictures
+  kMemory,  // they are what cross-attention reads
+  kBefore,  // before the vectors of the text
+  kTokens,  // in place of those of the tokens image_token_id
+};
+
 // What a generator must know of a decoder. Ids are -1 where the configuration names none.
 struct DecoderSpec {
   int64_t layers = 0, kv_heads = 0, key_dim = 0, value_dim = 0;  // of nn::CacheLayout
@@ -51,7 +59,10 @@ struct DecoderSpec {
   bool is_encoder_decoder = false;
   int64_t decoder_start_token_id = -1;  // what an encoder-decoder begins with
   int64_t memory_size = 0;              // M; 0: it has no cross-attention
-  int64_t image_token_id = -1;          // stands for a vector of a picture
+  PicturePlace pictures = PicturePlace::kNone;
+  int64_t image_token_id = -1;           // stands for one vector of a picture (kTokens)
+  bool pictures_see_each_other = false;  // kBefore: their vectors are the bidirectional prefix
+  bool pictures_have_positions = true;   // kBefore: false when the positions of the text begin at 0 behind them
 
   nn::CacheLayout Cache() const {
     return {.layers = layers, .kv_heads = kv_heads, .key_dim = key_dim, .value_dim = value_dim, .states = states};

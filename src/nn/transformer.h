@@ -70,6 +70,8 @@ class PatchEmbed {
     return Reshape(grid, {grid.dim(0), grid.dim(1) * grid.dim(2), grid.dim(3)});
   }
 
+  int64_t patch_size() const { return patch_size_; }  // px
+
   Conv2d projection;
 
  private:

@@ -106,7 +106,7 @@ nn::List<nn::EncoderBlock> TowerBlocks(const TowerConfig& config) {
   return blocks;
 }
 
-Tensor RunBlocks(const nn::List<nn::EncoderBlock>& blocks, Tensor h, const AttentionOptions& mask,
+Tensor RunBlocks(std::span<const nn::EncoderBlock> blocks, Tensor h, const AttentionOptions& mask,
                  std::string_view name) {
   int64_t index = 0;
   for (const nn::EncoderBlock& block : blocks) h = nn::Stage(name, index++, block(h, mask));  // [B,T,D]
@@ -153,7 +153,7 @@ void ClipVisionTower::Visit(nn::Visitor& v) {
   v("post_layernorm", post_layernorm);
 }
 
-ClipVisionTower::Outputs ClipVisionTower::operator()(const Tensor& pixels) const {
+Tensor ClipVisionTower::Tokens(const Tensor& pixels, size_t blocks) const {
   const Tensor patches = patch_embedding.Grid(pixels);  // [B,P,Q,D]
   const auto [B, P, Q, D] = patches.Dims<4>("patches");
   const int64_t positions = position_embedding.weight.shape()[0];
@@ -163,10 +163,16 @@ ClipVisionTower::Outputs ClipVisionTower::operator()(const Tensor& pixels) const
   Tensor h = Reshape(patches, {B, P * Q, D}) + grid_position;                               // [B,PQ,D]
   h = Concat({Expand(class_token, {B, 1, D}), h}, 1);                                       // [B,1+PQ,D]
   h = pre_layrnorm(nn::Stage("vision.embeddings", h));                                      // [B,1+PQ,D]
-  h = RunBlocks(layers, h, {}, "vision.layers");                                            // [B,1+PQ,D]
-  const Tensor class_out = Squeeze(Slice(h, 1, 0, 1), 1);                                   // [B,D]
-  return {.pooled = post_layernorm ? (*post_layernorm)(class_out) : Tensor(),               // [B,D]
-          .grid = Reshape(Slice(h, 1, 1, 1 + P * Q), {B, P, Q, D})};                        // [B,P,Q,D]
+  return RunBlocks(std::span(layers).first(blocks), h, {}, "vision.layers");                // [B,1+PQ,D]
+}
+
+ClipVisionTower::Outputs ClipVisionTower::operator()(const Tensor& pixels) const {
+  const Tensor h = Tokens(pixels, layers.size());  // [B,1+PQ,D]
+  const int64_t patch_size = patch_embedding.patch_size();
+  const int64_t B = h.dim(0), P = pixels.dim(1) / patch_size, Q = pixels.dim(2) / patch_size, D = h.dim(2);
+  const Tensor class_out = Squeeze(Slice(h, 1, 0, 1), 1);                      // [B,D]
+  return {.pooled = post_layernorm ? (*post_layernorm)(class_out) : Tensor(),  // [B,D]
+          .grid = Reshape(Slice(h, 1, 1, 1 + P * Q), {B, P, Q, D})};           // [B,P,Q,D]
 }
 
 Tensor PositionsForGrid(const Tensor& table, int64_t rows, int64_t columns) {

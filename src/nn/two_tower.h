@@ -7,6 +7,7 @@
 // Legend: B batch, Y X picture, P Q grid of patches, T tokens, D width, N M pictures and texts to compare.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,8 +80,8 @@ inline constexpr nn::EncoderBlockNames kTowerBlockNames = {.q = "self_attn.q_pro
 
 nn::List<nn::EncoderBlock> TowerBlocks(const TowerConfig& config);
 
-// All blocks in order, each a stage `name`.0, `name`.1, ... [B,T,D] -> [B,T,D].
-Tensor RunBlocks(const nn::List<nn::EncoderBlock>& blocks, Tensor h, const AttentionOptions& mask,
+// The blocks in order, each a stage `name`.0, `name`.1, ... [B,T,D] -> [B,T,D].
+Tensor RunBlocks(std::span<const nn::EncoderBlock> blocks, Tensor h, const AttentionOptions& mask,
                  std::string_view name);
 
 // Token and position embeddings, blocks, a last norm.
@@ -108,6 +109,8 @@ struct ClipVisionTower {
   };
   // pixels [B,Y,X,C]. Pictures of another size than the configuration's get position embeddings resized to their grid.
   Outputs operator()(const Tensor& pixels) const;
+  // The class token and the patches after the first `blocks` blocks, without the last norm: [B,1+P*Q,D].
+  Tensor Tokens(const Tensor& pixels, size_t blocks) const;
 
   nn::PatchEmbed patch_embedding;
   nn::Parameter class_embedding;

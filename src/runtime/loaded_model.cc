@@ -229,7 +229,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   model->network_ = entry.create(model->config_);
   if (model->network_->CanEncodePatches()) {
     model->patches_ = ReadPatches(folder);
-  } else if (model->network_->CanEncodeImages()) {
+  } else if (model->network_->CanEncodeImages() || model->network_->CanEmbedImages()) {
     model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
   }
   model->texts_ = std::make_unique<TextEncoder>(folder, std::string(entry.model_type));
@@ -292,6 +292,11 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   }
   if (network_->HowItMatches() != models::Matching::kNone) info_.capabilities.emplace_back("match");
   if (network_->CanEncodeJointly()) info_.capabilities.emplace_back("embed_jointly");
+  if (network_->CanDecode()) {
+    info_.capabilities.emplace_back("generate");
+    if (network_->Decoder().pictures != models::PicturePlace::kNone) info_.capabilities.emplace_back("see");
+    if (info_.max_text_tokens == 0) info_.max_text_tokens = network_->Decoder().max_positions;
+  }
   const bool only_reads = network_->CanEncodeTexts() && !sees;
   info_.embedding_dim = only_reads ? texts_->FeatureSize(*network_) : network_->FeatureSize();
 }

@@ -30,9 +30,9 @@ std::string Lower(std::string_view text) {
 TextEncoder::TextEncoder(std::string folder, std::string model_type)
     : folder_(std::move(folder)), model_type_(std::move(model_type)), pooling_(SentencePooling::FromFolder(folder_)) {}
 
-const text::Tokenizer& TextEncoder::tokenizer() const {
+const std::shared_ptr<const text::Tokenizer>& TextEncoder::shared_tokenizer() const {
   std::call_once(once_, [&] { tokenizer_ = text::Tokenizer::FromFolder(folder_, model_type_); });
-  return *tokenizer_;
+  return tokenizer_;
 }
 
 models::TextInputs TextEncoder::Prepare(const models::Model& network, std::span<const std::string> texts) const {

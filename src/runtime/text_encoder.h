@@ -20,7 +20,8 @@ class TextEncoder {
   TextEncoder(std::string folder, std::string model_type);
 
   // Throws what Tokenizer::FromFolder throws.
-  const text::Tokenizer& tokenizer() const;
+  const text::Tokenizer& tokenizer() const { return *shared_tokenizer(); }
+  const std::shared_ptr<const text::Tokenizer>& shared_tokenizer() const;
 
   // Token ids as `network` wants them: cut to its longest text, padded to one length. At least one text.
   models::TextInputs Prepare(const models::Model& network, std::span<const std::string> texts) const;

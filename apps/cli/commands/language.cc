@@ -1,0 +1,169 @@
+// `fovea caption`, `fovea ask` and `fovea chat`: text from pictures and text.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "commands/common.h"
+#include "fovea/chat.h"
+#include "fovea/image.h"
+#include "pictures.h"
+
+namespace fovea::cli {
+namespace {
+
+GenerateSettings SettingsOf(const GenerateArguments& g) {
+  GenerateSettings settings{.max_tokens = g.max_tokens,
+                            .temperature = g.temperature,
+                            .top_k = g.top_k,
+                            .top_p = g.top_p,
+                            .min_p = g.min_p,
+                            .repetition_penalty = g.repetition_penalty,
+                            .seed = static_cast<uint64_t>(g.seed),
+                            .beams = g.beams,
+                            .length_penalty = g.length_penalty,
+                            .stop = g.stop};
+  const auto text_of = [](const std::string& path) {
+    return path.empty() ? std::string() : Joined(LinesOf(path, true), "\n");
+  };
+  settings.json_schema = text_of(g.json_schema);
+  settings.grammar = text_of(g.grammar);
+  return settings;
+}
+
+Chat OpenChat(const Arguments& arguments, const char* wanted) {
+  UseThreads(arguments);
+  const Model model = LoadModel(arguments);
+  if (!Can(model, "generate")) {
+    throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) +
+                                               " writes no text, so it cannot " + wanted +
+                                               "; hint: --model with one that does (fovea models)");
+  }
+  return Chat(model, {.max_context = arguments.generate.max_context, .cache_type = arguments.generate.cache_type});
+}
+
+std::string Trimmed(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n"), end = text.find_last_not_of(" \t\r\n");
+  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
+}
+
+// Gives each picture to `answer`, in order; the pictures are decoded one after the other, the model uses all cores.
+Exit ForEachAnswer(const Arguments& arguments, Console& console, const char* key,
+                   const std::function<Answer(Image image)>& answer) {
+  const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
+  const auto total = static_cast<int64_t>(inputs.size());
+  int64_t failed = 0;
+  console.BeginProgress(total);
+  for (int64_t i = 0; i < total && !interrupted && !console.is_closed(); ++i) {
+    const Input& input = inputs[static_cast<size_t>(i)];
+    try {
+      if (input.error) throw *input.error;
+      const Answer made = answer(ReadImage(input.path));
+      if (made.finish_reason == "cancelled" && interrupted) break;
+      if (arguments.json) {
+        Json object = PathObject(input.path);
+        if (!arguments.generate.question.empty()) object["question"] = Printable(arguments.generate.question);
+        object[key] = Trimmed(made.text);
+        object["confidence"] = std::round(made.confidence * 1e4) / 1e4;
+        console.Json(object);
+      } else {
+        console.Line(console.Bold(Printable(input.path)) + "  " + Printable(Trimmed(made.text)) + "  " +
+                     console.Dim(Percent(made.confidence)));
+      }
+    } catch (const Error& error) {
+      ++failed;
+      console.Failure(input.path, error.message());
+      if (arguments.json) console.Json(FailureObject(input.path, error));
+    }
+    console.Progress(i + 1, total, failed);
+  }
+  console.EndProgress();
+  return ExitFor(failed, console);
+}
+
+// One turn: the answer streams to the terminal. Ctrl-C ends it and not the program.
+void PrintReply(const Chat& chat, std::vector<Message>& messages, const GenerateSettings& settings, Console& console) {
+  const Answer answer = chat.Reply(
+      messages, settings,
+      [&](std::string_view piece) {
+        console.Text(PrintableText(piece));
+        return !console.is_closed();
+      },
+      &interrupted);
+  console.Text("\n");
+  if (interrupted) {
+    console.Note("(stopped)");
+    ListenForInterrupts();
+  }
+  messages.push_back({.role = "assistant", .text = answer.text, .images = {}});
+}
+
+}  // namespace
+
+Exit Caption(const Arguments& arguments, Console& console) {
+  const Chat chat = OpenChat(arguments, "caption pictures");
+  const GenerateSettings settings = SettingsOf(arguments.generate);
+  return ForEachAnswer(arguments, console, "caption",
+                       [&](Image image) { return chat.Caption(image, settings, &interrupted); });
+}
+
+Exit Ask(const Arguments& arguments, Console& console) {
+  const Chat chat = OpenChat(arguments, "answer questions");
+  const GenerateSettings settings = SettingsOf(arguments.generate);
+  return ForEachAnswer(arguments, console, "answer", [&](Image image) {
+    const Message message{.text = arguments.generate.question, .images = {std::move(image)}};
+    return chat.Reply({&message, 1}, settings, nullptr, &interrupted);
+  });
+}
+
+// A line is a message; /image FILE shows a picture with the next one, /reset forgets the conversation, /quit or Ctrl-D
+// leaves.
+Exit ChatCommand(const Arguments& arguments, Console& console) {
+  const Chat chat = OpenChat(arguments, "chat");
+  const GenerateSettings settings = SettingsOf(arguments.generate);
+  const bool is_terminal = ::isatty(STDIN_FILENO) != 0;
+  std::vector<Message> messages;
+  const auto reset = [&] {
+    messages.clear();
+    if (!arguments.generate.system.empty()) messages.push_back({.role = "system", .text = arguments.generate.system});
+  };
+  reset();
+  Message next;
+  for (const std::string& path : arguments.generate.images) next.images.push_back(ReadImage(path));
+  int64_t failed = 0;
+  if (is_terminal)
+    console.Note("/image FILE shows a picture, /reset starts anew, Ctrl-C stops an answer, Ctrl-D leaves");
+  while (!console.is_closed()) {
+    if (is_terminal) console.Text("> ");
+    std::string line;
+    if (!std::getline(std::cin, line)) break;
+    if (interrupted) ListenForInterrupts();
+    const std::string text = Trimmed(line);
+    try {
+      if (text == "/quit") break;
+      if (text == "/reset") {
+        reset();
+        next = {};
+      } else if (text.starts_with("/image ")) {
+        next.images.push_back(ReadImage(Trimmed(text.substr(7))));
+      } else if (!text.empty()) {
+        next.text = text;
+        messages.push_back(std::move(next));
+        next = {};
+        PrintReply(chat, messages, settings, console);
+      }
+    } catch (const Error& error) {
+      // The conversation goes on as if the message had not been sent.
+      ++failed;
+      console.Failure("", error.message());
+      if (!messages.empty() && messages.back().role == "user") messages.pop_back();
+    }
+  }
+  if (is_terminal) console.Text("\n");
+  return ExitFor(failed, console);
+}
+
+}  // namespace fovea::cli

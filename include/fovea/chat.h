@@ -1,0 +1,121 @@
+// Text from pictures and text: captions, answers, conversations.
+//
+//   fovea::Model model = fovea::Model::Load("some-vlm");
+//   fovea::Chat chat(model);
+//   auto answer = chat.Reply({{.role = "user", .text = "What is on the table?", .images = {image}}}, {.max_tokens =
+//   64},
+//                            [](std::string_view piece) { std::cout << piece << std::flush; return true; });
+//
+// Pictures are data: whatever is written in one, and whatever a message says, is never read as an instruction of the
+// template. Text that looks like a control token ("<|im_end|>") is tokenised as the characters it consists of.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/image.h"
+#include "fovea/model.h"
+
+namespace fovea {
+
+namespace runtime {
+class ChatSession;
+}
+
+struct GenerateSettings {
+  int64_t max_tokens = 256;
+  double temperature = 0;                              // 0: always the most likely token
+  int64_t top_k = 0;                                   // only the so many most likely; 0: all
+  double top_p = 1;                                    // the smallest set of tokens with this probability
+  double min_p = 0;                                    // tokens at least this share as likely as the most likely one
+  double repetition_penalty = 1;                       // above 1: less of what was said, prompt included
+  double frequency_penalty = 0, presence_penalty = 0;  // as in OpenAI's API, over what was generated
+  uint64_t seed = 0;                                   // the same seed, the same text
+  int64_t beams = 1;                                   // above 1: beam search, without temperature
+  double length_penalty = 1;                           // of beams: score / length^length_penalty
+  std::vector<std::string> stop;                       // ends before any of these
+  int64_t top_logprobs = -1;  // with each token its log-probability and so many alternatives; -1: none
+  // At most one of the next three bounds what can be written.
+  std::string json_schema;           // text of a JSON Schema; keywords that are not supported are refused by name
+  std::string grammar;               // GBNF, from the rule "root"
+  std::vector<std::string> choices;  // one of these, whole
+};
+
+struct Message {
+  std::string role = "user";  // "system", "user", "assistant"
+  std::string text;
+  std::vector<Image> images;  // stand before the text
+};
+
+struct TokenDetail {
+  std::string text;  // bytes of the token, maybe part of a character
+  float logprob;
+  std::vector<std::pair<std::string, float>> alternatives;  // best first
+};
+
+struct Answer {
+  std::string text;
+  std::string finish_reason;  // "stop" (an end token or a stop string), "length", "cancelled"
+  double confidence = 0;  // mean probability of the tokens (geometric); not calibrated unless the model's card says so
+  int64_t prompt_tokens = 0, tokens = 0;
+  int64_t reused_tokens = 0;  // of the prompt, read in an earlier call
+  double first_token_seconds = 0, seconds = 0;
+  std::vector<TokenDetail> details;  // when asked for
+};
+
+struct ChoiceScore {
+  std::string text;
+  double probability;  // over the choices given
+};
+
+struct ChatOptions {
+  int64_t max_context = 0;                 // tokens; 0: what the model was made for
+  std::string cache_type = "f32";          // of keys and values: "f32", "bf16", "int8"
+  int64_t max_images = 16;                 // a request
+  int64_t max_image_pixels = 100'000'000;  // each
+};
+
+// What a request would cost, before it runs.
+struct RequestPlan {
+  int64_t prompt_tokens, picture_tokens, max_tokens;
+  int64_t weight_bytes, cache_bytes;
+};
+
+// A conversation partner over one model. Keeps what it has read, so that a request which begins like an earlier one
+// starts where that ended, and a picture that was shown twice is encoded once. Calls from several threads wait for each
+// other.
+class Chat {
+ public:
+  // Throws kUnimplemented when the model writes no text, kInvalidArgument for options.
+  explicit Chat(const Model& model, const ChatOptions& options = {});
+
+  // Continues the conversation: the text of the assistant after `messages`. `on_text` gets the text piece by piece, in
+  // whole characters; false ends it. `cancel` is looked at before each token. Models that were trained without a
+  // template for conversations take one message and continue its text (base models), caption its picture, or answer its
+  // question, as they were trained to. Throws kInvalidArgument (settings, roles, too many pictures), kResourceExhausted
+  // (a prompt that is too long), kUnimplemented.
+  Answer Reply(std::span<const Message> messages, const GenerateSettings& settings = {},
+               const std::function<bool(std::string_view)>& on_text = nullptr,
+               const std::atomic<bool>* cancel = nullptr) const;
+
+  // A sentence about the picture: what a captioner writes by itself, and what a model for conversations answers when it
+  // is asked for one.
+  Answer Caption(const Image& image, const GenerateSettings& settings = {},
+                 const std::atomic<bool>* cancel = nullptr) const;
+
+  // How likely each choice is as the answer, by its likelihood; best first.
+  std::vector<ChoiceScore> Choose(std::span<const Message> messages, std::span<const std::string> choices) const;
+
+  RequestPlan Plan(std::span<const Message> messages, const GenerateSettings& settings = {}) const;
+
+ private:
+  std::shared_ptr<runtime::ChatSession> session_;
+};
+
+}  // namespace fovea

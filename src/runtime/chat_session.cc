@@ -1,0 +1,266 @@
+#include "runtime/chat_session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "ops/shape.h"
+#include "runtime/prompt.h"
+#include "runtime/stop_filter.h"
+#include "text/stream_decoder.h"
+
+namespace fovea::runtime {
+namespace {
+
+constexpr size_t kKeptPictures = 16;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+DType CacheType(const std::string& name) {
+  if (name == "f32") return DType::kF32;
+  if (name == "bf16") return DType::kBF16;
+  Require(name == "int8", "[chat] expected cache_type f32, bf16 or int8, got \"", base::PrintableUtf8(name), "\"");
+  return DType::kI8;
+}
+
+Generator::Options GeneratorOptions(const ChatOptions& options) {
+  Require(options.max_context >= 0 && options.max_images >= 0 && options.max_image_pixels > 0,
+          "[chat] expected limits of 0 or more");
+  return {.cache_type = CacheType(options.cache_type), .max_tokens = options.max_context};
+}
+
+uint64_t HashOf(const Image& image) {
+  base::ContentHasher hasher;
+  const std::string size = base::StrCat(image.width, "x", image.height, ":");
+  hasher.Add(size).Add(std::span(image.data(), static_cast<size_t>(image.size_bytes())));
+  return std::stoull(hasher.Hex().substr(0, 16), nullptr, 16);
+}
+
+GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& spec) {
+  const int bounds = !s.json_schema.empty() + !s.grammar.empty() + !s.choices.empty();
+  Require(bounds <= 1, "[chat] json_schema, grammar and choices exclude each other");
+  GenerateOptions options{.sampling = {.temperature = s.temperature,
+                                       .top_k = s.top_k,
+                                       .top_p = s.top_p,
+                                       .min_p = s.min_p,
+                                       .repetition_penalty = s.repetition_penalty,
+                                       .frequency_penalty = s.frequency_penalty,
+                                       .presence_penalty = s.presence_penalty,
+                                       .seed = s.seed,
+                                       .top_logprobs = std::max<int64_t>(0, s.top_logprobs)},
+                          .max_tokens = s.max_tokens,
+                          .end_ids = spec.eos,
+                          .beams = s.beams,
+                          .length_penalty = s.length_penalty};
+  return options;
+}
+
+}  // namespace
+
+ChatSession::ChatSession(std::shared_ptr<const LoadedModel> model, const ChatOptions& options)
+    : model_(std::move(model)),
+      options_(options),
+      spec_(model_->network().CanDecode() ? model_->network().Decoder() : models::DecoderSpec{}),
+      tokenizer_(model_->network().CanDecode() ? model_->texts().shared_tokenizer() : nullptr),
+      generator_(model_->network(), GeneratorOptions(options)) {}
+
+void ChatSession::CheckMessages(std::span<const Message> messages) const {
+  Require(!messages.empty(), "[chat] expected at least one message");
+  int64_t images = 0;
+  for (const Message& message : messages) {
+    Require(message.role == "system" || message.role == "user" || message.role == "assistant",
+            "[chat] expected the role system, user or assistant, got \"", base::PrintableUtf8(message.role), "\"");
+    for (const Image& image : message.images) {
+      Require(!image.empty(), "[chat] expected pictures with pixels");
+      Require(image.width * image.height <= options_.max_image_pixels, "[chat] expected pictures of at most ",
+              options_.max_image_pixels, " pixels, got ", image.width, " x ", image.height);
+      ++images;
+    }
+  }
+  Require(images <= options_.max_images, "[chat] expected at most ", options_.max_images, " pictures, got ", images);
+  if (images > 0 && spec_.pictures == models::PicturePlace::kNone)
+    Fail(ErrorCode::kUnimplemented, "[chat] the model ", base::PrintableUtf8(model_->info().name), " sees no pictures");
+}
+
+ChatSession::Picture ChatSession::See(const Image& image) {
+  const uint64_t hash = HashOf(image);
+  const auto found = std::ranges::find_if(pictures_, [&](const Picture& p) { return p.hash == hash; });
+  if (found != pictures_.end()) {
+    pictures_.splice(pictures_.begin(), pictures_, found);
+    return pictures_.front();
+  }
+  const Tensor vectors = model_->network().EmbedImages(model_->Prepare({&image, 1}));  // [1,N,D]
+  pictures_.push_front({hash, Squeeze(vectors, 0).Contiguous()});
+  if (pictures_.size() > kKeptPictures) pictures_.pop_back();
+  return pictures_.front();
+}
+
+std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) const {
+  Require(messages.size() == 1 && messages[0].role == "user", "[chat] the model ",
+          base::PrintableUtf8(model_->info().name),
+          " was trained without a template for conversations: it takes one message of the user and continues it");
+  const std::string& text = messages[0].text;
+  // A picture's caption begins with the start token; words of the user go on from there.
+  const bool sees = spec_.pictures == models::PicturePlace::kMemory || spec_.pictures == models::PicturePlace::kBefore;
+  if (!sees) return tokenizer_->Encode(text, {.use_file_limits = false}).ids;
+  const int64_t start = spec_.decoder_start_token_id >= 0 ? spec_.decoder_start_token_id : spec_.bos;
+  std::vector<int64_t> ids;
+  if (start >= 0) ids.push_back(start);
+  if (!text.empty()) {
+    const auto words = tokenizer_->Encode(text, {.add_special_tokens = false, .use_file_limits = false}).ids;
+    ids.insert(ids.end(), words.begin(), words.end());
+  }
+  return ids;
+}
+
+std::string ChatSession::CaptionRequest() const { return ""; }
+
+RequestPlan ChatSession::Plan(std::span<const Message> messages, const GenerateSettings& settings) {
+  const std::lock_guard lock(mutex_);
+  const Prompt prompt = MakePrompt(messages);
+  const auto length = static_cast<int64_t>(prompt.ids.size());
+  RequestPlan plan{.prompt_tokens = length,
+                   .picture_tokens = 0,
+                   .max_tokens = std::min(settings.max_tokens, std::max<int64_t>(0, spec_.max_positions - length)),
+                   .weight_bytes = model_->info().memory_bytes,
+                   .cache_bytes = 0};
+  for (const Message& message : messages) {
+    for (const Image& image : message.images) plan.picture_tokens += See(image).vectors.dim(0);
+  }
+  const int64_t element = options_.cache_type == "f32" ? 4 : options_.cache_type == "bf16" ? 2 : 1;
+  plan.cache_bytes =
+      (length + plan.max_tokens) * spec_.layers * spec_.kv_heads * (spec_.key_dim + spec_.value_dim) * element;
+  return plan;
+}
+
+Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
+  CheckMessages(messages);
+  if (spec_.is_encoder_decoder && spec_.pictures == models::PicturePlace::kNone) {
+    // The encoder reads the text, the decoder begins an answer.
+    Require(messages.size() == 1, "[chat] the model ", base::PrintableUtf8(model_->info().name),
+            " reads one text and answers it");
+    const models::TextInputs inputs = model_->texts().Prepare(model_->network(), std::span(&messages[0].text, 1));
+    return {.ids = {spec_.decoder_start_token_id},
+            .memory = model_->network().EncodeTexts(inputs).tokens,
+            .memory_mask = inputs.mask,
+            .memory_key = std::stoull(base::ContentHasher().Add(messages[0].text).Hex().substr(0, 16), nullptr, 16)};
+  }
+  std::vector<Tensor> vectors;
+  std::vector<uint64_t> hashes;
+  for (const Message& message : messages) {
+    for (const Image& image : message.images) {
+      const Picture picture = See(image);
+      vectors.push_back(picture.vectors);
+      hashes.push_back(picture.hash);
+    }
+  }
+  return runtime::MakePrompt(model_->network(), PromptIds(messages), vectors, hashes);
+}
+
+Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSettings& settings,
+                          const std::function<bool(std::string_view)>& on_text, const std::atomic<bool>* cancel) {
+  const std::lock_guard lock(mutex_);
+  const auto start = std::chrono::steady_clock::now();
+  const GenerateOptions options = OptionsOf(settings, spec_);
+  Prompt prompt = MakePrompt(messages);
+  Answer answer;
+  text::StreamDecoder decoder(tokenizer_);
+  StopFilter filter(settings.stop);
+  const auto give = [&](const std::string& piece) {
+    answer.text += piece;
+    return piece.empty() || !on_text || on_text(piece);
+  };
+  bool goes_on = true;
+  const auto on_token = [&](const Choice& choice) {
+    if (answer.tokens++ == 0) answer.first_token_seconds = SecondsSince(start);
+    goes_on = give(filter.Push(decoder.Push(choice.id)));
+    return goes_on && !filter.has_stopped();
+  };
+  const Generation made = generator_.Run(std::move(prompt), options, on_token, cancel);
+  if (settings.beams > 1) {
+    for (const int64_t id : made.ids) {
+      ++answer.tokens;
+      if (filter.has_stopped() || !goes_on) break;
+      goes_on = give(filter.Push(decoder.Push(id)));
+    }
+  }
+  if (goes_on && !filter.has_stopped()) {
+    const std::string rest = filter.Push(decoder.Finish());
+    give(rest);
+    if (!filter.has_stopped()) give(filter.Finish());
+  }
+  const bool is_cancelled = (cancel != nullptr && *cancel) || !goes_on;
+  answer.finish_reason = is_cancelled                                                    ? "cancelled"
+                         : made.reason == FinishReason::kLength && !filter.has_stopped() ? "length"
+                                                                                         : "stop";
+  answer.prompt_tokens = made.prompt_tokens;
+  answer.reused_tokens = made.reused_tokens;
+  const auto scored = static_cast<double>(std::max<size_t>(1, made.choices.size()));
+  answer.confidence = settings.beams > 1 ? std::exp(std::min(0.0, made.score)) : std::exp(made.score / scored);
+  if (settings.top_logprobs >= 0) {
+    for (const Choice& choice : made.choices) {
+      TokenDetail detail{.text = tokenizer_->TokenBytes(choice.id), .logprob = choice.logprob, .alternatives = {}};
+      for (const TokenScore& other : choice.top)
+        detail.alternatives.emplace_back(tokenizer_->TokenBytes(other.id), other.value);
+      answer.details.push_back(std::move(detail));
+    }
+  }
+  answer.seconds = SecondsSince(start);
+  return answer;
+}
+
+std::vector<ChoiceScore> ChatSession::Choose(std::span<const Message> messages, std::span<const std::string> choices) {
+  const std::lock_guard lock(mutex_);
+  Require(!choices.empty(), "[chat] expected at least one choice");
+  const Prompt prompt = MakePrompt(messages);
+  std::vector<double> logs;
+  for (const std::string& choice : choices) {
+    Require(!choice.empty(), "[chat] expected choices that are not empty");
+    std::vector<int64_t> ids = tokenizer_->Encode(choice, {.add_special_tokens = false, .use_file_limits = false}).ids;
+    // The end token belongs to it, or "a dog" would never lose to the "a" it begins with.
+    if (!spec_.eos.empty()) ids.push_back(spec_.eos[0]);
+    double sum = 0;
+    for (const float score : generator_.Score(prompt, ids)) sum += score;
+    logs.push_back(sum);
+  }
+  const double highest = *std::ranges::max_element(logs);
+  double total = 0;
+  for (double& value : logs) total += (value = std::exp(value - highest));
+  std::vector<ChoiceScore> scores;
+  for (size_t i = 0; i < choices.size(); ++i) scores.push_back({choices[i], logs[i] / total});
+  std::ranges::stable_sort(scores,
+                           [](const ChoiceScore& a, const ChoiceScore& b) { return a.probability > b.probability; });
+  return scores;
+}
+
+}  // namespace fovea::runtime
+
+namespace fovea {
+
+Chat::Chat(const Model& model, const ChatOptions& options)
+    : session_(std::make_shared<runtime::ChatSession>(model.shared_impl(), options)) {}
+
+Answer Chat::Reply(std::span<const Message> messages, const GenerateSettings& settings,
+                   const std::function<bool(std::string_view)>& on_text, const std::atomic<bool>* cancel) const {
+  return session_->Reply(messages, settings, on_text, cancel);
+}
+
+Answer Chat::Caption(const Image& image, const GenerateSettings& settings, const std::atomic<bool>* cancel) const {
+  const Message message{.text = session_->CaptionRequest(), .images = {image}};
+  return session_->Reply({&message, 1}, settings, nullptr, cancel);
+}
+
+std::vector<ChoiceScore> Chat::Choose(std::span<const Message> messages, std::span<const std::string> choices) const {
+  return session_->Choose(messages, choices);
+}
+
+RequestPlan Chat::Plan(std::span<const Message> messages, const GenerateSettings& settings) const {
+  return session_->Plan(messages, settings);
+}
+
+}  // namespace fovea

@@ -1,0 +1,49 @@
+// A conversation over one loaded model: messages become a prompt, the generation loop continues it, and the tokens
+// become text again. What fovea::Chat is made of.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "fovea/chat.h"
+#include "runtime/generator.h"
+#include "runtime/loaded_model.h"
+#include "text/tokenizer.h"
+
+namespace fovea::runtime {
+
+class ChatSession {
+ public:
+  ChatSession(std::shared_ptr<const LoadedModel> model, const ChatOptions& options);
+
+  // See fovea::Chat.
+  Answer Reply(std::span<const Message> messages, const GenerateSettings& settings,
+               const std::function<bool(std::string_view)>& on_text, const std::atomic<bool>* cancel);
+  std::vector<ChoiceScore> Choose(std::span<const Message> messages, std::span<const std::string> choices);
+  // What a user says who wants a caption; "" to a model that was made for captions.
+  std::string CaptionRequest() const;
+  RequestPlan Plan(std::span<const Message> messages, const GenerateSettings& settings);
+
+ private:
+  struct Picture {
+    uint64_t hash;
+    Tensor vectors;  // [N,D]
+  };
+  void CheckMessages(std::span<const Message> messages) const;
+  // The vectors of a picture; encoded once while it is among the last kKeptPictures.
+  Picture See(const Image& image);
+  std::vector<int64_t> PromptIds(std::span<const Message> messages) const;
+  Prompt MakePrompt(std::span<const Message> messages);
+
+  std::shared_ptr<const LoadedModel> model_;
+  ChatOptions options_;
+  models::DecoderSpec spec_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::mutex mutex_;
+  Generator generator_;
+  std::list<Picture> pictures_;  // most recently used first
+};
+
+}  // namespace fovea::runtime

@@ -1,0 +1,69 @@
+#include "runtime/prompt.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "nn/pictures.h"
+#include "ops/shape.h"
+
+namespace fovea::runtime {
+namespace {
+
+// A key that no word has, for vector `index` of a picture.
+uint64_t VectorKey(uint64_t hash, int64_t index) {
+  return base::MixSeeds(hash, static_cast<uint64_t>(index)) | (uint64_t{1} << 63);
+}
+
+// One picture after the other: [1,N,D], whatever their numbers of vectors.
+Tensor Joined(std::span<const Tensor> pictures) {
+  std::vector<Tensor> rows;
+  for (const Tensor& picture : pictures) rows.push_back(picture);
+  return Unsqueeze(Concat(rows, 0), 0);
+}
+
+std::vector<uint64_t> VectorKeys(std::span<const Tensor> pictures, std::span<const uint64_t> hashes) {
+  std::vector<uint64_t> keys;
+  for (size_t p = 0; p < pictures.size(); ++p) {
+    for (int64_t i = 0; i < pictures[p].dim(0); ++i) keys.push_back(VectorKey(hashes[p], i));
+  }
+  return keys;
+}
+
+}  // namespace
+
+Prompt MakePrompt(const models::Model& model, std::vector<int64_t> ids, std::span<const Tensor> pictures,
+                  std::span<const uint64_t> hashes) {
+  Require(hashes.size() == pictures.size(), "[prompt] expected a hash for each picture");
+  Prompt prompt{.ids = std::move(ids)};
+  if (pictures.empty()) return prompt;
+  const models::DecoderSpec spec = model.Decoder();
+  const auto T = static_cast<int64_t>(prompt.ids.size());
+  Require(spec.pictures == models::PicturePlace::kTokens || pictures.size() == 1,
+          "[prompt] this model takes one picture, got ", pictures.size());
+  const Tensor words = Tensor::FromValues<int64_t>({1, T}, prompt.ids);
+  models::DecodeInputs inputs = models::JoinPictures(model, words, {}, Joined(pictures));
+  prompt.embeddings = inputs.embeddings;
+  prompt.positions = inputs.positions;
+  prompt.bidirectional = inputs.bidirectional;
+  prompt.memory = inputs.memory;
+  if (spec.pictures == models::PicturePlace::kMemory) {
+    prompt.memory_key = VectorKey(hashes[0], 0);
+    return prompt;
+  }
+  const std::vector<uint64_t> vectors = VectorKeys(pictures, hashes);
+  prompt.keys.assign(prompt.ids.begin(), prompt.ids.end());
+  if (spec.pictures == models::PicturePlace::kBefore) {
+    prompt.keys.insert(prompt.keys.begin(), vectors.begin(), vectors.end());
+    prompt.ids.insert(prompt.ids.begin(), vectors.size(), -1);
+    prompt.next_position = T;
+    return prompt;
+  }
+  size_t next = 0;
+  for (size_t t = 0; t < prompt.ids.size(); ++t) {
+    if (prompt.ids[t] == spec.image_token_id) prompt.keys[t] = vectors[next++];
+  }
+  return prompt;
+}
+
+}  // namespace fovea::runtime

@@ -1,0 +1,123 @@
+// Decoders that see pictures continue prompts as the reference does: for every golden file with "generate.pixels" (see
+// tools/golden/picture_decoders.py) greedy continuations are equal token for token: anew for each token without caches,
+// through the generation loop alone and together, with prompts read in pieces, and when the picture was seen before.
+//
+// A new model needs no new test: its golden files are found by name.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "eval/golden.h"
+#include "formats/safetensors.h"
+#include "nn/pictures.h"
+#include "ops/reduce.h"
+#include "runtime/prompt.h"
+#include "testing/testing.h"
+
+namespace fovea {
+namespace {
+
+std::vector<std::string> PictureDecoderFiles() {
+  std::vector<std::string> files;
+  for (const auto& file : std::filesystem::directory_iterator(testing::SourcePath("tests/golden/models"))) {
+    if (file.path().extension() != ".safetensors") continue;
+    if (formats::SafetensorsFile::Open(file.path().string()).Has("generate.pixels"))
+      files.push_back(file.path().stem().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+class PictureDecoders : public ::testing::TestWithParam<std::string> {
+ protected:
+  PictureDecoders() {
+    const auto file =
+        formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + GetParam() + ".safetensors"));
+    model_ = eval::BuildGolden(file);
+    const Tensor ids = file.Get("generate.ids").Clone(), mask = file.Get("generate.mask").Clone();
+    const Tensor expected = file.Get("generate.expected").Clone();
+    const Tensor made = model_->EmbedImages(file.Get("generate.pixels").Clone());  // [R,N,D], row by row
+    int64_t picture = 0;
+    for (int64_t row = 0; row < ids.dim(0); ++row) {
+      auto& prompt = prompts_.emplace_back();
+      for (int64_t t = 0; t < ids.dim(1); ++t) {
+        const int64_t at = row * ids.dim(1) + t;
+        if (mask.data<bool>()[at]) prompt.push_back(ids.data<int64_t>()[at]);
+      }
+      const int64_t* begin = expected.data<int64_t>() + row * expected.dim(1);
+      expected_.emplace_back(begin, begin + expected.dim(1));
+      int64_t count = 1;
+      if (model_->Decoder().pictures == models::PicturePlace::kTokens)
+        count = std::ranges::count(prompt, model_->Decoder().image_token_id) / made.dim(1);
+      auto& pictures = pictures_.emplace_back();
+      for (int64_t i = 0; i < count; ++i, ++picture)
+        pictures.push_back(made.Sliced(0, picture, picture + 1).View({made.dim(1), made.dim(2)}));
+    }
+  }
+
+  runtime::Prompt Prompt(size_t row) const {
+    std::vector<uint64_t> hashes;
+    for (size_t i = 0; i < pictures_[row].size(); ++i) hashes.push_back(1000 * row + i);
+    return runtime::MakePrompt(*model_, prompts_[row], pictures_[row], hashes);
+  }
+  runtime::GenerateOptions Greedy() const {
+    return {.max_tokens = static_cast<int64_t>(expected_[0].size()), .ignores_end = true};
+  }
+
+  std::unique_ptr<models::Model> model_;
+  std::vector<std::vector<int64_t>> prompts_, expected_;
+  std::vector<std::vector<Tensor>> pictures_;
+};
+
+TEST_P(PictureDecoders, GreedyWithoutCaches) {
+  for (size_t row = 0; row < prompts_.size(); ++row) {
+    std::vector<int64_t> ids = prompts_[row], found;
+    std::vector<Tensor> rows;
+    for (const Tensor& picture : pictures_[row]) rows.push_back(picture.View({1, picture.dim(0), picture.dim(1)}));
+    Tensor pictures = rows[0];
+    if (rows.size() > 1) {
+      pictures = Tensor::Empty({static_cast<int64_t>(rows.size()), rows[0].dim(1), rows[0].dim(2)});
+      for (size_t i = 0; i < rows.size(); ++i)
+        std::copy_n(rows[i].Contiguous().data<float>(), rows[i].numel(),
+                    pictures.mutable_data<float>() + static_cast<int64_t>(i) * rows[i].numel());
+    }
+    while (found.size() < expected_[row].size()) {
+      const Tensor given = Tensor::FromValues<int64_t>({1, static_cast<int64_t>(ids.size())}, ids);
+      models::DecodeInputs inputs = models::JoinPictures(*model_, given, {}, pictures);
+      inputs.only_last = true;
+      found.push_back(ArgMax(model_->Decode(inputs).logits.Contiguous(), -1).data<int64_t>()[0]);
+      ids.push_back(found.back());
+    }
+    EXPECT_EQ(found, expected_[row]) << "row " << row;
+  }
+}
+
+TEST_P(PictureDecoders, GreedyTogetherInPieces) {
+  for (const int64_t chunk : {3, 512}) {
+    runtime::Generator generator(*model_, {.prefill_chunk = chunk});
+    std::vector<int64_t> numbers;
+    for (size_t row = 0; row < prompts_.size(); ++row) numbers.push_back(generator.Add(Prompt(row), Greedy()));
+    while (generator.Step()) {
+    }
+    for (size_t row = 0; row < prompts_.size(); ++row)
+      EXPECT_EQ(generator.Take(numbers[row]).ids, expected_[row]) << "row " << row << ", chunks of " << chunk;
+  }
+}
+
+TEST_P(PictureDecoders, APictureSeenBeforeIsNotReadAgain) {
+  runtime::Generator generator(*model_);
+  EXPECT_EQ(generator.Run(Prompt(0), Greedy()).reused_tokens, 0);
+  const runtime::Generation again = generator.Run(Prompt(0), Greedy());
+  EXPECT_EQ(again.ids, expected_[0]);
+  const auto length = static_cast<int64_t>(Prompt(0).ids.size());
+  if (model_->Decoder().states.empty() && length > 8) EXPECT_EQ(again.reused_tokens, length - 1);
+  EXPECT_EQ(generator.Run(Prompt(1), Greedy()).ids, expected_[1]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, PictureDecoders, ::testing::ValuesIn(PictureDecoderFiles()),
+                         [](const auto& info) { return info.param; });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PictureDecoders);
+
+}  // namespace
+}  // namespace fovea
