@@ -45,6 +45,7 @@ enum class PicturePlace : uint8_t {
   kMemory,  // they are what cross-attention reads
   kBefore,  // before the vectors of the text
   kTokens,  // in place of those of the tokens image_token_id
+  kEncoder,  // an encoder reads them with the text (TextInputs::pictures); what it makes of both is the memory
 };
 
 // What a generator must know of a decoder. Ids are -1 where the configuration names none.

@@ -32,18 +32,6 @@ std::string Listed(const std::vector<std::string>& names) {
   return text;
 }
 
-// Whether `name` is `pattern`, where each "*" stands for anything.
-bool IsLike(std::string_view name, std::string_view pattern) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return name == pattern;
-  if (!name.starts_with(pattern.substr(0, star))) return false;
-  const std::string_view rest = pattern.substr(star + 1);
-  for (size_t begin = star; begin <= name.size(); ++begin) {
-    if (IsLike(name.substr(begin), rest)) return true;
-  }
-  return false;
-}
-
 // The weight of a linear layer.
 bool IsMatrix(const nn::Parameter& parameter) { return parameter.is_packed() && parameter.shape().rank() == 2; }
 
@@ -204,7 +192,7 @@ void AssignWeights(models::Model& network, const models::Entry& entry, std::span
     by_name.erase(found);
   });
   for (const auto& [name, tensor] : by_name) {
-    const auto fits = [&name = name](std::string_view pattern) { return IsLike(name, pattern); };
+    const auto fits = [&name = name](std::string_view pattern) { return models::IsLike(name, pattern); };
     if (std::ranges::none_of(entry.unused, fits)) unknown.push_back(name);
   }
   if (!missing.empty()) problems.insert(problems.begin(), "missing " + Listed(missing));
