@@ -76,12 +76,13 @@ bool IsWeightsFile(const std::string& name) {
                              [&](const char* ending) { return name.ends_with(ending); });
 }
 
-// The values of a two-tower network whose towers start from two models: "vision_model.x" from what the picture model
+// The values of a network whose parts start from other models, a picture model and perhaps a text model: "vision_model.x" from what the picture model
 // calls "x" or "<prefix>.x". Every parameter of a tower must be found.
 std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model& network) {
   std::map<std::string, Tensor> known;
   for (const auto& [prefix, name] :
        {std::pair{"vision_model.", recipe.vision_model}, {"text_model.", recipe.text_model}}) {
+    if (name.empty()) continue;
     const std::string folder = runtime::ResolveModelFolder(name);
     base::Config config = runtime::ReadModelConfig(folder);
     const models::Entry& entry = runtime::FindEntry(config);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "ops/shape.h"
 #include "runtime/text_encoder.h"
 #include "train/language.h"
 #include "train/objective_parts.h"
@@ -22,6 +23,7 @@ class Language final : public Objective {
         sees_pictures_(recipe.task == Task::kCaption) {}
 
   double Accumulate(const Batch& batch, Trainable& trainable, uint64_t seed) const override {
+    if (batch.grids.defined()) return AccumulateGrids(batch, trainable, seed);
     const auto rows = static_cast<int64_t>(batch.keys.size());
     std::vector<double> learnt = {static_cast<double>(Prepare(batch, 0, rows).learnt)};
     processes_.Sum(learnt);
@@ -70,16 +72,47 @@ class Language final : public Objective {
   }
 
  private:
-  LanguageInputs Prepare(const Batch& batch, int64_t begin, int64_t end) const {
+  // Pictures from a grid cache, each with several captions, which share its one pass through the tower.
+  double AccumulateGrids(const Batch& batch, Trainable& trainable, uint64_t seed) const {
+    const std::vector<std::string> no_prompts(batch.keys.size());
+    std::vector<LanguageInputs> sets;
+    std::vector<double> learnt = {0};
+    for (const auto& captions : batch.caption_sets) {
+      sets.push_back(PrepareLanguage(network_.model->Decoder(), texts_.tokenizer(), no_prompts, captions, Limit()));
+      learnt[0] += static_cast<double>(sets.back().learnt);
+    }
+    processes_.Sum(learnt);
+    Tape tape(StepOptions(recipe_, processes_, seed, 0));
+    trainable.Bind(tape);
+    const Tensor grid = network_.model->EncodeFromTrunk(batch.grids, recipe_.grids.blocks).grid;          // [B,P,Q,D]
+    const Tensor pictures = Reshape(grid, {grid.dim(0), grid.dim(1) * grid.dim(2), grid.dim(3)});  // [B,N,D]
+    Tensor loss;
+    for (const LanguageInputs& inputs : sets) {
+      const auto share = static_cast<float>(static_cast<double>(inputs.learnt) / learnt[0]);
+      const Tensor part =
+          LanguageLoss(*network_.model, inputs, pictures, static_cast<float>(recipe_.label_smoothing)) * share;
+      loss = loss.defined() ? loss + part : part;
+    }
+    RequireRecomputed(recipe_, tape);
+    const double value = loss.item();
+    trainable.Collect(tape.Backward(loss));
+    return value;
+  }
+
+  int64_t Limit() const {
     const models::DecoderSpec spec = network_.model->Decoder();
     const int64_t limit = recipe_.max_tokens > 0   ? recipe_.max_tokens
                           : spec.max_positions > 0 ? spec.max_positions
                                                    : kMostTokens;
+    return std::min(limit, kMostTokens);
+  }
+
+  LanguageInputs Prepare(const Batch& batch, int64_t begin, int64_t end) const {
     const auto part = [&](const std::vector<std::string>& all) {
       return std::span(all).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     };
-    return PrepareLanguage(spec, texts_.tokenizer(), part(batch.prompts), part(batch.captions),
-                           std::min(limit, kMostTokens));
+    return PrepareLanguage(network_.model->Decoder(), texts_.tokenizer(), part(batch.prompts), part(batch.captions),
+                           Limit());
   }
   Tensor Loss(const LanguageInputs& inputs, const Tensor& pixels, float label_smoothing) const {
     return LanguageLoss(*network_.model, inputs, sees_pictures_ ? network_.model->EmbedImages(pixels) : Tensor(),

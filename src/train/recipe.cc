@@ -95,10 +95,12 @@ void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Re
     weak.Read("prompts", r.weak_labels.prompts);
     Require(!r.weak_labels.prompts.empty(), "[recipe] ", weak.source(), ": expected data.weak_labels.prompts");
   }
-  Require(r.grids.blocks == 0 || (r.task == Task::kContrastive && !r.augment.is_on && !r.caches_towers), "[recipe] ",
-          data.source(),
-          ": data.cache_grids is for task contrastive with \"augment\": false and without "
+  const bool takes_grids = r.task == Task::kContrastive || r.task == Task::kCaption;
+  Require(r.grids.blocks == 0 || (takes_grids && !r.augment.is_on && !r.caches_towers), "[recipe] ", data.source(),
+          ": data.cache_grids is for the tasks contrastive and caption with \"augment\": false and without "
           "cache_features; crop and flips are its own");
+  Require(r.weak_labels.model.empty() || r.task == Task::kContrastive, "[recipe] ", data.source(),
+          ": data.weak_labels serves the task contrastive");
   Require(r.grids.blocks > 0 || (r.weak_labels.model.empty() && r.captions_per_picture == 1), "[recipe] ",
           data.source(), ": data.weak_labels and data.captions_per_picture need data.cache_grids");
 }
@@ -328,8 +330,8 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   r.model = recipe.Require<std::string>("model");
   recipe.Read("vision_model", r.vision_model);
   recipe.Read("text_model", r.text_model);
-  Require(r.vision_model.empty() == r.text_model.empty(), "[recipe] ", recipe.source(),
-          ": expected vision_model and text_model together");
+  Require(!r.vision_model.empty() || r.text_model.empty(), "[recipe] ", recipe.source(),
+          ": expected vision_model beside text_model");
   std::error_code ignored;
   if (const std::string beside = Resolved(r.model, folder); std::filesystem::is_directory(beside, ignored))
     r.model = beside;
