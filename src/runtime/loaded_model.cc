@@ -276,7 +276,7 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   if (sees) info_.capabilities.emplace_back("embed_image");
   if (network_->CanEncodeTexts()) {
     info_.capabilities.emplace_back("embed_text");
-    info_.max_text_tokens = network_->Texts().max_tokens;
+    info_.max_text_tokens = texts_->MaxTokens(*network_);
   }
   if (network_->HowItMatches() != models::Matching::kNone) info_.capabilities.emplace_back("match");
   if (network_->CanEncodeJointly()) info_.capabilities.emplace_back("embed_jointly");

@@ -12,8 +12,7 @@ constexpr size_t kBatch = 32;
 
 // The most tokens a text may have, 0 for no limit: what the network takes, and what the sentence encoder or else the
 // tokenizer was made for.
-int64_t TokenLimit(const models::TextSpec& spec, const SentencePooling& pooling, const text::Tokenizer& tokenizer) {
-  const int64_t stated = pooling.max_tokens() > 0 ? pooling.max_tokens() : tokenizer.model_max_length().value_or(0);
+int64_t TokenLimit(const models::TextSpec& spec, int64_t stated) {
   if (spec.max_tokens <= 0 || stated <= 0) return std::max(spec.max_tokens, stated);
   return std::min(spec.max_tokens, stated);
 }
@@ -35,10 +34,15 @@ const std::shared_ptr<const text::Tokenizer>& TextEncoder::shared_tokenizer() co
   return tokenizer_;
 }
 
+int64_t TextEncoder::MaxTokens(const models::Model& network) const {
+  return TokenLimit(network.Texts(), pooling_.max_tokens());
+}
+
 models::TextInputs TextEncoder::Prepare(const models::Model& network, std::span<const std::string> texts) const {
   Require(!texts.empty(), "[model] expected at least one text");
   const models::TextSpec spec = network.Texts();
-  const text::EncodeOptions options{.max_length = TokenLimit(spec, pooling_, tokenizer()), .use_file_limits = false};
+  const int64_t stated = pooling_.max_tokens() > 0 ? pooling_.max_tokens() : tokenizer().model_max_length().value_or(0);
+  const text::EncodeOptions options{.max_length = TokenLimit(spec, stated), .use_file_limits = false};
   std::vector<text::Encoding> encodings;
   size_t longest = spec.pads_to_max ? static_cast<size_t>(std::max<int64_t>(spec.max_tokens, 0)) : 1;
   for (const std::string& text : texts) {

@@ -30,6 +30,10 @@ class TextEncoder {
   // the mean of its tokens. Not normalised, unless the folder asks for that.
   Tensor Features(const models::Model& network, std::span<const std::string> texts) const;
 
+  // The most tokens a text may have, 0 for no limit: what the network takes and what the folder of a sentence encoder
+  // asks for. The tokenizer, which is not read here, may set a lower limit for folders that ask for none.
+  int64_t MaxTokens(const models::Model& network) const;
+
   // E of Features.
   int64_t FeatureSize(const models::Model& network) const { return pooling_.OutputSize(network.FeatureSize()); }
 

@@ -13,6 +13,20 @@ namespace {
 constexpr size_t kMaxAddedTokens = 1 << 18;
 constexpr size_t kMaxTokenBytes = 16 << 10;
 
+// Whether a token that is not special still steers the model: markup in brackets, but no HTML.
+bool LooksLikeControl(std::string_view token) {
+  if (token.size() < 3 || !((token[0] == '<' && token.back() == '>') || (token[0] == '[' && token.back() == ']')))
+    return false;
+  std::string_view name = token.substr(1, token.size() - 2);
+  if (token[0] == '<' && name.starts_with('/')) name.remove_prefix(1);
+  constexpr std::string_view kPrograms[] = {"think", "image", "video", "audio", "img", "tool",
+                                            "bos",   "eos",   "pad",   "unk",   "s"};
+  const bool is_word =
+      std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
+  return token[0] == '[' || !is_word ||
+         std::find(std::begin(kPrograms), std::end(kPrograms), name) != std::end(kPrograms);
+}
+
 }  // namespace
 
 void AddedTokens::Matcher::Add(std::string_view pattern, int32_t id) {
@@ -35,11 +49,12 @@ void AddedTokens::Matcher::Add(std::string_view pattern, int32_t id) {
   nodes_[node].id = id;
 }
 
-int32_t AddedTokens::Matcher::MatchAt(std::string_view text, size_t begin, size_t& end) const {
+template <typename Allows>
+int32_t AddedTokens::Matcher::MatchAt(std::string_view text, size_t begin, size_t& end, Allows&& allows) const {
   uint32_t node = first_[static_cast<uint8_t>(text[begin])];
   int32_t found = -1;
   for (size_t at = begin + 1; node != 0; ++at) {
-    if (nodes_[node].id >= 0) {
+    if (nodes_[node].id >= 0 && allows(nodes_[node].id, at)) {
       found = nodes_[node].id;
       end = at;
     }
@@ -52,13 +67,15 @@ int32_t AddedTokens::Matcher::MatchAt(std::string_view text, size_t begin, size_
   return found;
 }
 
-template <typename OnToken, typename OnText>
-void AddedTokens::Scan(const Matcher& matcher, std::string_view text, OnToken&& token, OnText&& between) const {
+template <typename Allows, typename OnToken, typename OnText>
+void AddedTokens::Scan(const Matcher& matcher, std::string_view text, Allows&& allows, OnToken&& token,
+                       OnText&& between) const {
   size_t done = 0;  // everything before is handed out
   if (!matcher.is_empty()) {
     for (size_t at = 0; at < text.size();) {
       size_t end = 0;
-      const int32_t id = matcher.MatchAt(text, at, end);
+      const int32_t id =
+          matcher.MatchAt(text, at, end, [&](int32_t found, size_t to) { return allows(found, at, to); });
       if (id < 0) {
         ++at;
         continue;
@@ -117,6 +134,7 @@ void AddedTokens::Add(const nlohmann::json& list, const Model& model, const Norm
     }
     ids_[token.content] = id;
     if (token.special) special_.insert(token.content);
+    if (token.special || LooksLikeControl(token.content)) control_.Add(id);
     by_id_[id] = std::move(token);
   }
   raw_ = Matcher();
@@ -125,27 +143,77 @@ void AddedTokens::Add(const nlohmann::json& list, const Model& model, const Norm
     (token.normalized ? normalized_ : raw_).Add(token.pattern, static_cast<int32_t>(id));
 }
 
-Pieces AddedTokens::Extract(std::string_view text, const Normalizer* normalizer) const {
-  Pieces pieces;
-  pieces.text.reserve(text.size() + 16);
-  const auto add_text = [&](size_t begin, size_t end) {
-    NormalizedText part{std::string(text.substr(begin, end - begin)), begin == 0 && end > 0 ? Utf8Length(text[0]) : 0};
-    if (normalizer != nullptr) normalizer->Apply(part);
-    const auto origin = [&](size_t from, size_t to) {
-      return std::min(part.origin_bytes > from ? part.origin_bytes - from : 0, to - from);
-    };
-    Scan(
-        normalized_, part.text,
-        [&](size_t from, size_t to, int32_t id) {
-          pieces.Append(std::string_view(part.text).substr(from, to - from), 0, id);
-        },
-        [&](size_t from, size_t to) {
-          pieces.Append(std::string_view(part.text).substr(from, to - from), origin(from, to), -1);
-        });
+namespace {
+
+// The part of `control` that holds `at`, or the next one behind it.
+AddedTokens::Parts::iterator PartAt(AddedTokens::Parts control, size_t at) {
+  return std::partition_point(control.begin(), control.end(), [&](const auto& part) { return part.second <= at; });
+}
+
+bool IsWithin(AddedTokens::Parts control, size_t begin, size_t end) {
+  const auto part = PartAt(control, begin);
+  return part != control.end() && part->first <= begin && end <= part->second;
+}
+
+}  // namespace
+
+void AddedTokens::AppendNormalized(std::string_view text, bool is_start, bool may_control, const Normalizer* normalizer,
+                                   Pieces& pieces) const {
+  NormalizedText part{std::string(text), is_start && !text.empty() ? Utf8Length(text[0]) : 0, is_start};
+  if (normalizer != nullptr) normalizer->Apply(part);
+  const auto origin = [&](size_t from, size_t to) {
+    return std::min(part.origin_bytes > from ? part.origin_bytes - from : 0, to - from);
   };
   Scan(
-      raw_, text, [&](size_t begin, size_t end, int32_t id) { pieces.Append(text.substr(begin, end - begin), 0, id); },
-      add_text);
+      normalized_, part.text, [&](int32_t id, size_t, size_t) { return may_control || !control_.Has(id); },
+      [&](size_t from, size_t to, int32_t id) {
+        pieces.Append(std::string_view(part.text).substr(from, to - from), 0, id);
+      },
+      [&](size_t from, size_t to) {
+        pieces.Append(std::string_view(part.text).substr(from, to - from), origin(from, to), -1);
+      });
+}
+
+int64_t AddedTokens::CountControl(std::string_view text, const Normalizer* normalizer) const {
+  Pieces pieces;
+  AppendNormalized(text, false, true, normalizer, pieces);
+  return std::count_if(pieces.list.begin(), pieces.list.end(),
+                       [&](const Pieces::Piece& piece) { return control_.Has(piece.token); });
+}
+
+Pieces AddedTokens::Extract(std::string_view text, const Normalizer* normalizer, std::optional<Parts> control) const {
+  Pieces pieces;
+  pieces.text.reserve(text.size() + 16);
+  // Tokens that are searched in normalised text, where places are lost: text that mixes both kinds is normalised as one
+  // only when that finds the control tokens of its control parts and no others.
+  const auto add_text = [&](size_t begin, size_t end) {
+    const auto whole = text.substr(begin, end - begin);
+    const bool is_mixed = control.has_value() && !normalized_.is_empty() && !IsWithin(*control, begin, end);
+    if (!is_mixed) return AppendNormalized(whole, begin == 0, true, normalizer, pieces);
+    int64_t expected = 0, foreign = 0;
+    const auto for_each_part = [&](auto&& visit) {
+      for (size_t at = begin, stop; at < end; at = stop) {
+        const auto part = PartAt(*control, at);
+        const bool is_inside = part != control->end() && part->first <= at;
+        stop = std::min(end, part == control->end() ? end : is_inside ? part->second : part->first);
+        visit(at, text.substr(at, stop - at), is_inside);
+      }
+    };
+    for_each_part([&](size_t, std::string_view part, bool is_inside) {
+      (is_inside ? expected : foreign) += CountControl(part, normalizer);
+    });
+    if (foreign == 0 && CountControl(whole, normalizer) == expected)
+      return AppendNormalized(whole, begin == 0, true, normalizer, pieces);
+    for_each_part([&](size_t at, std::string_view part, bool is_inside) {
+      AppendNormalized(part, at == 0, is_inside, normalizer, pieces);
+    });
+  };
+  Scan(
+      raw_, text,
+      [&](int32_t id, size_t begin, size_t end) {
+        return !control.has_value() || !control_.Has(id) || IsWithin(*control, begin, end);
+      },
+      [&](size_t begin, size_t end, int32_t id) { pieces.Append(text.substr(begin, end - begin), 0, id); }, add_text);
   return pieces;
 }
 

@@ -88,17 +88,17 @@ class Bpe : public Model {
     unknown_id_ = has_unknown_ ? vocabulary_.Lookup(unknown_) : -1;
   }
 
-  void Tokenize(std::string_view word, std::vector<int64_t>& ids) const override {
+  void Tokenize(std::string_view word, const TokenSet* banned, std::vector<int64_t>& ids) const override {
     if (word.empty()) return;
     if (ignores_merges_) {
-      if (const int32_t id = vocabulary_.Lookup(word); id >= 0) {
+      if (const int32_t id = vocabulary_.Lookup(word); id >= 0 && (banned == nullptr || !banned->Has(id))) {
         ids.push_back(id);
         return;
       }
     }
     std::vector<Symbol> symbols;
     Characters(word, symbols);
-    MergeAll(symbols);
+    MergeAll(symbols, banned);
     for (const Symbol& symbol : symbols) {
       if (symbol.id >= 0) ids.push_back(symbol.id);
     }
@@ -106,7 +106,6 @@ class Bpe : public Model {
 
  private:
   void ReadMerges(const Merges& merges) {
-    uint32_t rank = 0;
     std::string joined;
     const auto require_id = [&](std::string_view token) {
       const int32_t id = vocabulary_.Lookup(token);
@@ -116,12 +115,12 @@ class Bpe : public Model {
       }
       return id;
     };
-    merges.ForEach([&](std::string_view left, std::string_view right) {
+    merges.ForEach([&](std::string_view left, std::string_view right, uint32_t rank) {
       const int32_t left_id = require_id(left), right_id = require_id(right);
       RequireData(right.size() >= prefix_.size(), "[tokenizer] ", source_,
                   ": the right part of a merge is shorter than the prefix \"", prefix_, "\"");
       joined.assign(left).append(right.substr(prefix_.size()));
-      merges_.Set(left_id, right_id, rank++, require_id(joined));
+      merges_.Set(left_id, right_id, rank, require_id(joined));
     });
   }
 
@@ -166,13 +165,14 @@ class Bpe : public Model {
     flush();
   }
 
-  void MergeAll(std::vector<Symbol>& symbols) const {
+  void MergeAll(std::vector<Symbol>& symbols, const TokenSet* banned) const {
     std::vector<Candidate> storage;
     storage.reserve(symbols.size());
     std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>(), std::move(storage));
     const auto propose = [&](int32_t left, int32_t right) {
       if (left < 0 || right < 0) return;
-      if (const auto* merge = merges_.Find(symbols[left].id, symbols[right].id))
+      const auto* merge = merges_.Find(symbols[left].id, symbols[right].id);
+      if (merge != nullptr && (banned == nullptr || !banned->Has(merge->id)))
         queue.push({merge->rank, static_cast<uint32_t>(left), merge->id});
     };
     for (size_t i = 0; i + 1 < symbols.size(); ++i) propose(static_cast<int32_t>(i), static_cast<int32_t>(i + 1));

@@ -94,11 +94,42 @@ class Unicode : public Normalizer {
   NormalForm form_;
 };
 
+// `knows_sigma`: a capital sigma at the end of a word becomes the final one, as Python's str.lower() does.
 class Lowercase : public Normalizer {
  public:
+  explicit Lowercase(bool knows_sigma) : knows_sigma_(knows_sigma) {}
   void Apply(NormalizedText& text) const override {
-    Rewrite(text, [](char32_t c, std::string& out) { AppendLower(out, c); });
+    const std::string before = knows_sigma_ ? text.text : std::string();
+    size_t at = 0;
+    Rewrite(text, [&](char32_t c, std::string& out) {
+      if (knows_sigma_) {
+        const size_t begin = at;
+        NextCodePoint(before, at);
+        if (c == kSigma && IsFinal(before, begin, at)) return AppendUtf8(out, kFinalSigma);
+      }
+      AppendLower(out, c);
+    });
   }
+
+ private:
+  static constexpr char32_t kSigma = 0x3A3, kFinalSigma = 0x3C2;
+  // A letter stands before, none behind; marks and punctuation within words do not count.
+  static bool IsFinal(std::string_view text, size_t begin, size_t end) {
+    bool follows = false;
+    while (begin > 0 && !follows) {
+      const char32_t c = PreviousCodePoint(text, begin);
+      if (IsCaseIgnorable(c)) continue;
+      follows = IsCased(c);
+      break;
+    }
+    if (!follows) return false;
+    while (end < text.size()) {
+      const char32_t c = NextCodePoint(text, end);
+      if (!IsCaseIgnorable(c)) return !IsCased(c);
+    }
+    return true;
+  }
+  bool knows_sigma_;
 };
 
 class StripAccents : public Normalizer {
@@ -138,11 +169,12 @@ class Strip : public Normalizer {
   bool left_, right_;
 };
 
+// `at_start_only`: not to the text behind an added token.
 class Prepend : public Normalizer {
  public:
-  explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
+  Prepend(std::string prefix, bool at_start_only) : prefix_(std::move(prefix)), at_start_only_(at_start_only) {}
   void Apply(NormalizedText& text) const override {
-    if (text.text.empty()) return;
+    if (text.text.empty() || (at_start_only_ && !text.is_start)) return;
     CheckNormalizedSize(text.text.size() + prefix_.size());
     text.text.insert(0, prefix_);
     if (text.origin_bytes > 0) text.origin_bytes += prefix_.size();
@@ -150,6 +182,7 @@ class Prepend : public Normalizer {
 
  private:
   std::string prefix_;
+  bool at_start_only_;
 };
 
 class Replace : public Normalizer {
@@ -226,11 +259,12 @@ std::unique_ptr<const Normalizer> MakeNormalizer(const nlohmann::json& json, con
   if (type == "NFD") return std::make_unique<Unicode>(NormalForm::kNfd);
   if (type == "NFKC") return std::make_unique<Unicode>(NormalForm::kNfkc);
   if (type == "NFKD") return std::make_unique<Unicode>(NormalForm::kNfkd);
-  if (type == "Lowercase") return std::make_unique<Lowercase>();
+  if (type == "Lowercase") return std::make_unique<Lowercase>(fields.Bool("knows_sigma", false));
   if (type == "StripAccents") return std::make_unique<StripAccents>();
   if (type == "Nmt") return std::make_unique<Nmt>();
   if (type == "Strip") return std::make_unique<Strip>(fields.Bool("strip_left"), fields.Bool("strip_right"));
-  if (type == "Prepend") return std::make_unique<Prepend>(fields.String("prepend"));
+  if (type == "Prepend")
+    return std::make_unique<Prepend>(fields.String("prepend"), fields.Bool("at_start_only", false));
   if (type == "Replace")
     return std::make_unique<Replace>(PatternFromJson(fields.At("pattern"), source), fields.String("content"));
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();

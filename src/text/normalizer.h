@@ -14,6 +14,7 @@ namespace fovea::text {
 struct NormalizedText {
   std::string text;
   size_t origin_bytes = 0;
+  bool is_start = false;  // whether the text stands at the start of the whole input
 };
 
 class Normalizer {

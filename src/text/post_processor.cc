@@ -79,7 +79,7 @@ class Template : public PostProcessor {
       if (piece.sequence >= 0) {
         out.push_back(parts[piece.sequence]);
         std::fill(out.back().type_ids.begin(), out.back().type_ids.end(), piece.type_id);
-      } else if (add_special_tokens) {
+      } else if (add_special_tokens && !(piece.once && EndsWith(out, piece.ids))) {
         out.push_back(Special(piece.ids, piece.type_id));
       }
     }
@@ -91,7 +91,11 @@ class Template : public PostProcessor {
     int sequence = -1;  // 0: the first text, 1: the second, -1: special tokens
     std::vector<int64_t> ids;
     int64_t type_id = 0;
+    bool once = false;  // not behind a text that ends with it (SigLIP)
   };
+  static bool EndsWith(const std::vector<Encoding>& parts, const std::vector<int64_t>& ids) {
+    return !parts.empty() && !parts.back().ids.empty() && ids.size() == 1 && parts.back().ids.back() == ids[0];
+  }
   std::vector<Piece> ReadPieces(const Fields& fields, const char* key) const {
     constexpr size_t kMaxPieces = 256;
     const nlohmann::json& list = fields.List(key);
@@ -104,7 +108,7 @@ class Template : public PostProcessor {
       const std::string& kind = item.begin().key();
       const Fields piece(item.begin().value(), "a piece of " + fields.where());
       const std::string& id = piece.String("id");
-      Piece read{.type_id = piece.Integer("type_id")};
+      Piece read{.type_id = piece.Integer("type_id"), .once = piece.Bool("once", false)};
       if (kind == "Sequence") {
         RequireData(id == "A" || id == "B", "[tokenizer] expected a sequence of ", fields.where(), " to be A or B");
         read.sequence = id == "A" ? 0 : 1;

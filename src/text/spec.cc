@@ -1,5 +1,7 @@
 #include "text/spec.h"
 
+#include <algorithm>
+
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
@@ -181,12 +183,54 @@ class Reader {
 
 }  // namespace
 
-void Merges::Add(std::string_view left, std::string_view right) {
+void Merges::Add(std::string_view left, std::string_view right, uint32_t rank) {
   if (text_.size() + left.size() + right.size() > kMaxMergeBytes || lengths_.size() > (16u << 20))
     Fail(ErrorCode::kResourceExhausted, "[tokenizer] too many merges");
   text_.append(left).append(right);
   lengths_.push_back(static_cast<uint32_t>(left.size()));
   lengths_.push_back(static_cast<uint32_t>(right.size()));
+  ranks_.push_back(rank);
+}
+
+namespace {
+
+// Calls `visit(left, right)` for the ways to cut `token` in two tokens, the shortest left part first.
+template <typename Visit>
+void ForEachCut(const Vocabulary& vocabulary, std::string_view token, Visit&& visit) {
+  if (token.empty()) return;
+  for (size_t cut = Utf8Length(token[0]); cut < token.size(); cut += Utf8Length(token[cut])) {
+    const std::string_view left = token.substr(0, cut), right = token.substr(cut);
+    if (vocabulary.Lookup(left) >= 0 && vocabulary.Lookup(right) >= 0) visit(left, right);
+  }
+}
+
+}  // namespace
+
+Merges MergesById(const Vocabulary& vocabulary, int64_t count) {
+  Merges merges;
+  for (int64_t id = 0; id < count; ++id) {
+    const auto token = vocabulary.Token(id);
+    if (!token.has_value() || vocabulary.Lookup(*token) != id) continue;
+    ForEachCut(vocabulary, *token, [&](std::string_view left, std::string_view right) { merges.Add(left, right); });
+  }
+  return merges;
+}
+
+Merges MergesByScore(const Vocabulary& vocabulary, std::span<const float> scores,
+                     const std::function<bool(int64_t)>& joins) {
+  std::vector<int32_t> order(scores.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return scores[a] > scores[b]; });
+  Merges merges;
+  uint32_t rank = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i > 0 && scores[order[i]] != scores[order[i - 1]]) ++rank;
+    const auto token = vocabulary.Token(order[i]);
+    if (!token.has_value() || vocabulary.Lookup(*token) != order[i] || !joins(order[i])) continue;
+    ForEachCut(vocabulary, *token,
+               [&](std::string_view left, std::string_view right) { merges.Add(left, right, rank); });
+  }
+  return merges;
 }
 
 std::string Fields::Character(const char* key) const {

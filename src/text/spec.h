@@ -4,7 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,22 +20,27 @@ namespace fovea::text {
 // Pairs of strings in one block.
 class Merges {
  public:
-  void Add(std::string_view left, std::string_view right);
-  size_t size() const { return lengths_.size() / 2; }
-  // Calls `visit(left, right)` in order.
+  // Behind all others in rank.
+  void Add(std::string_view left, std::string_view right) { Add(left, right, static_cast<uint32_t>(size())); }
+  // Merges of one rank apply from left to right. All merges have a rank of their own, or none has.
+  void Add(std::string_view left, std::string_view right, uint32_t rank);
+  size_t size() const { return ranks_.size(); }
+  // Calls `visit(left, right, rank)` in order.
   template <typename Visit>
   void ForEach(Visit&& visit) const {
     const std::string_view text = text_;
     size_t at = 0;
-    for (size_t i = 0; i + 1 < lengths_.size(); i += 2) {
-      visit(text.substr(at, lengths_[i]), text.substr(at + lengths_[i], lengths_[i + 1]));
-      at += lengths_[i] + lengths_[i + 1];
+    for (size_t i = 0; i < ranks_.size(); ++i) {
+      const uint32_t left = lengths_[2 * i], right = lengths_[2 * i + 1];
+      visit(text.substr(at, left), text.substr(at + left, right), ranks_[i]);
+      at += left + right;
     }
   }
 
  private:
   std::string text_;
   std::vector<uint32_t> lengths_;
+  std::vector<uint32_t> ranks_;
 };
 
 struct TokenizerSpec {
@@ -42,7 +50,16 @@ struct TokenizerSpec {
   std::vector<double> scores;  // of Unigram, by id
   bool has_vocabulary = false, has_scores = false, has_merges = false;
   Merges merges;
+  std::map<std::string, std::string> roles;  // "bos_token" -> "<s>", where the class of a folder has defaults
 };
+
+// The merges of a vocabulary that comes without: every way to cut a token in two tokens. Ranks follow the id of the
+// joined token, then the length of its left part, as in transformers.
+Merges MergesById(const Vocabulary& vocabulary, int64_t count);
+// The same with ranks by score, the largest first; equal scores share a rank, as in SentencePiece and llama.cpp. Only
+// tokens for which `joins(id)` holds are results.
+Merges MergesByScore(const Vocabulary& vocabulary, std::span<const float> scores,
+                     const std::function<bool(int64_t)>& joins);
 
 // Throws kCorruptData, kResourceExhausted.
 TokenizerSpec ParseTokenizerJson(std::string_view json, const std::string& source);

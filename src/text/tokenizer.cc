@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "text/gguf_vocabulary.h"
+#include "text/stream_decoder.h"
 #include "text/tokenizer_impl.h"
 #include "text/unicode.h"
 
@@ -121,6 +123,13 @@ std::string TokenIn(const nlohmann::json& config, const char* key) {
   return "";
 }
 
+void CheckTextSize(size_t bytes) {
+  if (bytes > static_cast<size_t>(Tokenizer::kMaxTextBytes)) {
+    Fail(ErrorCode::kResourceExhausted, "[tokenizer] a text has ", bytes, " bytes, the limit is ",
+         Tokenizer::kMaxTextBytes);
+  }
+}
+
 nlohmann::json ReadObject(const std::string& path) {
   if (!FileExists(path)) return nlohmann::json::object();
   return base::Config::FromFile(path).json();
@@ -138,7 +147,8 @@ Tokenizer::Impl::Impl(TokenizerSpec& spec) : source(spec.source) {
   if (const auto* json = part("pre_tokenizer")) pre_tokenizer = MakePreTokenizer(*json, source);
   model = MakeModel(spec);
   if (const auto* json = part("post_processor")) post_processor = MakePostProcessor(*json, source);
-  if (const auto* json = part("decoder")) decoder = MakeDecoder(*json, source);
+  const auto* decoder_json = part("decoder");
+  decoder = decoder_json != nullptr ? MakeDecoder(*decoder_json, source) : MakeSpaceDecoder();
   if (const auto* json = part("added_tokens")) added.Add(*json, *model, normalizer.get(), source);
   if (const auto* json = part("truncation")) truncation = ReadTruncation(*json, source);
   if (const auto* json = part("padding")) {
@@ -147,26 +157,29 @@ Tokenizer::Impl::Impl(TokenizerSpec& spec) : source(spec.source) {
   }
 }
 
+std::vector<int64_t> Tokenizer::Impl::EncodeText(std::string_view text,
+                                                 std::optional<AddedTokens::Parts> control) const {
+  Pieces pieces = added.Extract(text, normalizer.get(), control);
+  if (pre_tokenizer != nullptr) pre_tokenizer->Apply(pieces);
+  // Where a control token may stand it was cut out; a model that builds one from other text would let it through.
+  const TokenSet* banned = control.has_value() ? &added.control_tokens() : nullptr;
+  std::vector<int64_t> ids;
+  for (const auto& piece : pieces.list) {
+    if (piece.token >= 0) {
+      ids.push_back(piece.token);
+    } else {
+      model->Tokenize(pieces.TextOf(piece), banned, ids);
+    }
+  }
+  return ids;
+}
+
 Encoding Tokenizer::Impl::EncodeParts(std::span<const std::string_view> texts, const EncodeOptions& options) const {
   std::vector<Encoding> parts;
   for (const std::string_view bytes : texts) {
-    if (bytes.size() > static_cast<size_t>(kMaxTextBytes)) {
-      Fail(ErrorCode::kResourceExhausted, "[tokenizer] a text has ", bytes.size(), " bytes, the limit is ",
-           kMaxTextBytes);
-    }
-    std::string repaired;
-    std::string_view text = bytes;
-    if (!IsValidUtf8(bytes)) text = repaired = ReplaceInvalidUtf8(bytes);
-    Pieces pieces = added.Extract(text, normalizer.get());
-    if (pre_tokenizer != nullptr) pre_tokenizer->Apply(pieces);
+    CheckTextSize(bytes.size());
     Encoding& part = parts.emplace_back();
-    for (const auto& piece : pieces.list) {
-      if (piece.token >= 0) {
-        part.ids.push_back(piece.token);
-      } else {
-        model->Tokenize(pieces.TextOf(piece), part.ids);
-      }
-    }
+    part.ids = EncodeText(IsValidUtf8(bytes) ? bytes : ReplaceInvalidUtf8(bytes), std::nullopt);
     part.type_ids.assign(part.ids.size(), static_cast<int64_t>(parts.size()) - 1);
     part.special.assign(part.ids.size(), 0);
   }
@@ -201,6 +214,20 @@ std::shared_ptr<const Tokenizer> Tokenizer::FromJson(std::string_view json, cons
   return std::make_shared<const Tokenizer>(std::make_unique<Impl>(spec));
 }
 
+std::shared_ptr<const Tokenizer> Tokenizer::FromGguf(const GgufVocabulary& vocabulary, const std::string& source) {
+  TokenizerSpec spec = SpecFromGguf(vocabulary, source);
+  auto impl = std::make_unique<Impl>(spec);
+  const auto set_role = [&](const char* role, std::optional<int64_t> id) {
+    if (id.has_value()) impl->roles[role] = vocabulary.tokens[static_cast<size_t>(*id)];
+  };
+  set_role("bos_token", vocabulary.bos_id);
+  set_role("eos_token", vocabulary.eos_id);
+  set_role("unk_token", vocabulary.unk_id);
+  set_role("pad_token", vocabulary.pad_id);
+  impl->pad_id = vocabulary.pad_id.value_or(0);
+  return std::make_shared<const Tokenizer>(std::move(impl));
+}
+
 std::shared_ptr<const Tokenizer> Tokenizer::FromFolder(const std::string& folder, std::string_view model_type) {
   const auto file = [&](const char* name) { return (std::filesystem::path(folder) / name).string(); };
   const nlohmann::json config = ReadObject(file("tokenizer_config.json"));
@@ -208,10 +235,30 @@ std::shared_ptr<const Tokenizer> Tokenizer::FromFolder(const std::string& folder
   const std::string path = file("tokenizer.json");
   TokenizerSpec spec = FileExists(path) ? ParseTokenizerJson(base::ReadTextFile(path), base::PrintableUtf8(path))
                                         : SpecFromVocabularyFiles(folder, model_type, config, special);
+  const FolderRules rules = RulesOfFolder(model_type, config);
+  if (rules.lowers) {
+    const nlohmann::json before = HasPart(spec.parts, "normalizer") ? spec.parts["normalizer"] : nlohmann::json();
+    nlohmann::json steps = nlohmann::json::array();
+    steps.push_back({{"type", "Lowercase"}});
+    if (!before.is_null()) steps.push_back(before);
+    spec.parts["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::move(steps)}};
+  }
+  if (rules.drops_word_ends && HasPart(spec.parts, "decoder")) {
+    const Fields model(spec.parts["model"], spec.source);
+    nlohmann::json steps = nlohmann::json::array({spec.parts["decoder"]});
+    steps.push_back({{"type", "TrimText"}, {"suffix", model.String("end_of_word_suffix", "")}});
+    spec.parts["decoder"] = {{"type", "Sequence"}, {"decoders", std::move(steps)}};
+  }
   auto impl = std::make_unique<Impl>(spec);
-  std::string pad = TokenIn(config, "pad_token");
-  if (pad.empty()) pad = TokenIn(special, "pad_token");
-  if (!pad.empty()) {
+  impl->roles.insert(spec.roles.begin(), spec.roles.end());
+  for (const char* role :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    std::string token = TokenIn(config, role);
+    if (token.empty()) token = TokenIn(special, role);
+    if (!token.empty()) impl->roles[role] = token;
+  }
+  if (const auto found = impl->roles.find("pad_token"); found != impl->roles.end()) {
+    const std::string& pad = found->second;
     if (const auto id = impl->added.Find(pad)) {
       impl->pad_id = *id;
     } else if (const int32_t known = impl->model->vocabulary().Lookup(pad); known >= 0) {
@@ -235,24 +282,88 @@ Encoding Tokenizer::EncodePair(std::string_view first, std::string_view second, 
   return impl_->EncodeParts(texts, options);
 }
 
+std::vector<int64_t> Tokenizer::EncodeSpans(std::span<const TextSpan> spans) const {
+  std::string text;
+  std::vector<std::pair<size_t, size_t>> control;
+  for (const TextSpan& span : spans) {
+    CheckTextSize(text.size() + span.text.size());
+    const size_t begin = text.size();
+    text += IsValidUtf8(span.text) ? span.text : ReplaceInvalidUtf8(span.text);
+    if (!span.is_control || text.size() == begin) continue;
+    if (!control.empty() && control.back().second == begin) {
+      control.back().second = text.size();
+    } else {
+      control.emplace_back(begin, text.size());
+    }
+  }
+  return impl_->EncodeText(text, AddedTokens::Parts(control));
+}
+
+std::optional<std::string> Tokenizer::Impl::TokenToDecode(int64_t id, bool skip_special_tokens) const {
+  std::string token;
+  if (const AddedToken* known = added.ById(id)) {
+    token = known->pattern;
+  } else if (const auto piece = model->vocabulary().Token(id)) {
+    token = *piece;
+  } else {
+    return std::nullopt;
+  }
+  if (skip_special_tokens && added.IsSpecial(token)) return std::nullopt;
+  return token;
+}
+
 std::string Tokenizer::Decode(std::span<const int64_t> ids, bool skip_special_tokens) const {
   std::vector<std::string> tokens;
   for (const int64_t id : ids) {
-    std::string token;
-    if (const AddedToken* added = impl_->added.ById(id)) {
-      token = added->pattern;
-    } else if (const auto known = impl_->model->vocabulary().Token(id)) {
-      token = *known;
-    } else {
-      continue;
-    }
-    if (skip_special_tokens && impl_->added.IsSpecial(token)) continue;
-    tokens.push_back(std::move(token));
+    if (auto token = impl_->TokenToDecode(id, skip_special_tokens)) tokens.push_back(std::move(*token));
   }
-  if (impl_->decoder == nullptr) return base::Join(tokens, " ");
   std::string text;
   if (tokens.empty()) return text;
   for (const std::string& part : impl_->decoder->Apply(std::move(tokens))) text += part;
+  return text;
+}
+
+std::string Tokenizer::TokenBytes(int64_t id) const {
+  std::string token = impl_->TokenToDecode(id, false).value_or("");
+  if (token.empty() || IsControl(id)) return "";
+  impl_->decoder->ToBytes(token);
+  return token;
+}
+
+bool Tokenizer::IsControl(int64_t id) const { return impl_->added.control_tokens().Has(id); }
+
+int64_t Tokenizer::max_id() const { return std::max(impl_->model->vocabulary().max_id(), impl_->added.max_id()); }
+
+std::string Tokenizer::SpecialToken(std::string_view role) const {
+  const auto found = impl_->roles.find(role);
+  return found == impl_->roles.end() ? "" : found->second;
+}
+
+StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special_tokens)
+    : tokenizer_(std::move(tokenizer)),
+      skips_special_(skip_special_tokens),
+      stage_(tokenizer_->impl_->decoder->Stream(false)) {}
+StreamDecoder::~StreamDecoder() = default;
+
+std::string StreamDecoder::Push(int64_t id) {
+  std::string text;
+  if (stage_ == nullptr) {
+    ids_.push_back(id);
+  } else if (auto token = tokenizer_->impl_->TokenToDecode(id, skips_special_)) {
+    stage_->Push(std::move(*token), false, [&](std::string part, bool) { text += part; });
+  }
+  return text;
+}
+
+std::string StreamDecoder::Finish() {
+  std::string text;
+  if (stage_ == nullptr) {
+    text = tokenizer_->Decode(ids_, skips_special_);
+    ids_.clear();
+  } else {
+    stage_->Finish([&](std::string part, bool) { text += part; });
+    stage_ = tokenizer_->impl_->decoder->Stream(false);
+  }
   return text;
 }
 

@@ -41,6 +41,15 @@ struct EncodeOptions {
   bool use_file_limits = true;
 };
 
+// A part of a text and who wrote it. Control tokens (<|im_start|>, </s>, <image>, <tool_call>) count as such in text of
+// the template only; in text of users, pictures or documents the same characters are words like any others.
+struct TextSpan {
+  std::string text;
+  bool is_control = false;
+};
+
+struct GgufVocabulary;
+
 class Tokenizer {
  public:
   static constexpr int64_t kMaxTextBytes = 4 << 20;  // of one text
@@ -54,10 +63,18 @@ class Tokenizer {
   // The same for the text of a tokenizer.json; `source` names it in errors.
   static std::shared_ptr<const Tokenizer> FromJson(std::string_view json, const std::string& source);
 
+  // The tokenizer of a GGUF file (gguf_vocabulary.h); `source` names the file in errors. Throws kCorruptData,
+  // kUnimplemented for a tokenizer.ggml.model or .pre we do not know.
+  static std::shared_ptr<const Tokenizer> FromGguf(const GgufVocabulary& vocabulary, const std::string& source);
+
   // Throws kResourceExhausted for a text above kMaxTextBytes, kInvalidArgument when max_length has no room for the
   // special tokens or a character is unknown and the model has no token for that.
   Encoding Encode(std::string_view text, const EncodeOptions& options = {}) const;
   Encoding EncodePair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const;
+
+  // The text that the spans form together, as ids: those of Encode without special tokens around it, except that no
+  // control token comes from a span that is not control. Errors as above.
+  std::vector<int64_t> EncodeSpans(std::span<const TextSpan> spans) const;
 
   // Ids outside the vocabulary are left out, as in the reference.
   std::string Decode(std::span<const int64_t> ids, bool skip_special_tokens = true) const;
@@ -65,6 +82,16 @@ class Tokenizer {
   int64_t vocab_size() const;  // tokens of the model and added ones
   std::optional<int64_t> TokenToId(std::string_view token) const;
   std::string IdToToken(int64_t id) const;  // "" for an id outside the vocabulary
+
+  // The bytes that a token adds to a text, not at its start: possibly a part of a character. "" for control tokens and
+  // ids outside the vocabulary.
+  std::string TokenBytes(int64_t id) const;
+  // Whether the token steers the model and is no part of a text.
+  bool IsControl(int64_t id) const;
+  int64_t max_id() const;  // the largest id of a token
+
+  // The token for a role of tokenizer_config.json ("bos_token", "eos_token", "unk_token", ...); "" without one.
+  std::string SpecialToken(std::string_view role) const;
 
   // The padding token of tokenizer_config.json, special_tokens_map.json or tokenizer.json's padding section, else 0.
   int64_t pad_id() const;
@@ -78,6 +105,7 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
  private:
+  friend class StreamDecoder;
   std::unique_ptr<const Impl> impl_;
 };
 

@@ -64,7 +64,10 @@ bool IsNonspacingMark(char32_t c);  // category Mn
 bool IsCombiningMark(char32_t c);   // category M
 bool IsNumeric(char32_t c);         // category N
 bool IsWordCharacter(char32_t c);   // \w of Rust's regex
+bool IsCased(char32_t c);           // a letter that has an upper, lower or title form, or is one
+bool IsCaseIgnorable(char32_t c);   // marks, format characters, modifiers, and some punctuation such as ' and .
 void AppendLower(std::string& text, char32_t c);
+void AppendUpper(std::string& text, char32_t c);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 std::string Normalize(std::string_view text, NormalForm form);

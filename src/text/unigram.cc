@@ -89,8 +89,8 @@ class Unigram : public Model {
     }
   }
 
-  void Tokenize(std::string_view word, std::vector<int64_t>& ids) const override {
-    const std::vector<Best> best = FindBest(word);
+  void Tokenize(std::string_view word, const TokenSet* banned, std::vector<int64_t>& ids) const override {
+    const std::vector<Best> best = FindBest(word, banned);
     std::vector<std::pair<size_t, size_t>> parts;  // from the last to the first
     for (size_t end = word.size(); end > 0;) {
       const size_t begin = static_cast<size_t>(best[end].begin);
@@ -104,7 +104,7 @@ class Unigram : public Model {
       end = begin;
     }
     for (auto part = parts.rbegin(); part != parts.rend(); ++part)
-      Emit(word.substr(part->first, part->second - part->first), ids);
+      Emit(word.substr(part->first, part->second - part->first), banned, ids);
   }
 
  private:
@@ -119,7 +119,7 @@ class Unigram : public Model {
     return !parts.empty() && parts.back().first == end && best[parts.back().second].id == unknown_id_;
   }
 
-  std::vector<Best> FindBest(std::string_view word) const {
+  std::vector<Best> FindBest(std::string_view word, const TokenSet* banned) const {
     std::vector<Best> best(word.size() + 1);
     const auto improve = [&](size_t begin, size_t end, double score, int32_t id) {
       const double total = score + best[begin].score;
@@ -133,7 +133,7 @@ class Unigram : public Model {
         node = trie_.Child(node, static_cast<uint8_t>(word[at]));
         if (node == 0) break;
         const int32_t id = trie_.IdOf(node);
-        if (id < 0) continue;
+        if (id < 0 || (banned != nullptr && banned->Has(id))) continue;
         improve(begin, at + 1, scores_[id], id);
         has_single |= at + 1 - begin == length;
       }
@@ -146,8 +146,8 @@ class Unigram : public Model {
     return best;
   }
 
-  void Emit(std::string_view part, std::vector<int64_t>& ids) const {
-    if (const int32_t id = vocabulary_.Lookup(part); id >= 0) {
+  void Emit(std::string_view part, const TokenSet* banned, std::vector<int64_t>& ids) const {
+    if (const int32_t id = vocabulary_.Lookup(part); id >= 0 && (banned == nullptr || !banned->Has(id))) {
       ids.push_back(id);
       return;
     }

@@ -25,6 +25,7 @@ class Vocabulary {
   std::optional<std::string_view> Token(int64_t id) const;
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }  // distinct tokens
+  int64_t max_id() const { return static_cast<int64_t>(id_entry_.size()) - 1; }
   size_t longest_bytes() const { return longest_bytes_; }
 
  private:

@@ -16,16 +16,16 @@ class WordPiece : public Model {
         max_characters_(fields.Integer("max_input_chars_per_word")),
         unknown_id_(vocabulary_.Lookup(unknown_)) {}
 
-  void Tokenize(std::string_view word, std::vector<int64_t>& ids) const override {
+  void Tokenize(std::string_view word, const TokenSet* banned, std::vector<int64_t>& ids) const override {
     const size_t count = ids.size();
-    if (CountCodePoints(word) <= max_characters_ && Split(word, ids)) return;
+    if (CountCodePoints(word) <= max_characters_ && Split(word, banned, ids)) return;
     ids.resize(count);
     if (unknown_id_ < 0) FailUnknown(unknown_);
     ids.push_back(unknown_id_);
   }
 
  private:
-  bool Split(std::string_view word, std::vector<int64_t>& ids) const {
+  bool Split(std::string_view word, const TokenSet* banned, std::vector<int64_t>& ids) const {
     std::string candidate;
     for (size_t begin = 0; begin < word.size();) {
       candidate.assign(begin > 0 ? prefix_ : std::string());
@@ -35,7 +35,11 @@ class WordPiece : public Model {
       while (end < word.size() && (static_cast<uint8_t>(word[end]) & 0xC0) == 0x80) --end;
       candidate.append(word.substr(begin, end - begin));
       int32_t id = -1;
-      while (end > begin && (id = vocabulary_.Lookup(candidate)) < 0) {
+      const auto is_missing = [&] {
+        return (id = vocabulary_.Lookup(candidate)) < 0 || (banned != nullptr && banned->Has(id));
+      };
+      while (end > begin && is_missing()) {
+        id = -1;
         PreviousCodePoint(word, end);
         candidate.resize(head + end - begin);
       }
@@ -56,8 +60,9 @@ class WordLevel : public Model {
   WordLevel(TokenizerSpec& spec, const Fields& fields)
       : Model(spec), unknown_(fields.String("unk_token")), unknown_id_(vocabulary_.Lookup(unknown_)) {}
 
-  void Tokenize(std::string_view word, std::vector<int64_t>& ids) const override {
-    const int32_t id = vocabulary_.Lookup(word);
+  void Tokenize(std::string_view word, const TokenSet* banned, std::vector<int64_t>& ids) const override {
+    int32_t id = vocabulary_.Lookup(word);
+    if (banned != nullptr && banned->Has(id)) id = -1;
     if (id < 0 && unknown_id_ < 0) FailUnknown(unknown_);
     ids.push_back(id < 0 ? unknown_id_ : id);
   }
