@@ -15,6 +15,7 @@
 #include "formats/safetensors.h"
 #include "ops/norm.h"
 #include "ops/shape.h"
+#include "runtime/gguf_model.h"
 #include "runtime/label_set.h"
 #include "runtime/model_folder.h"
 
