@@ -301,6 +301,23 @@ FOVEA_INSTANTIATE(std::vector<double>)
 FOVEA_INSTANTIATE(std::vector<std::string>)
 #undef FOVEA_INSTANTIATE
 
+GgufMetadata GgufMetadata::Detached() const {
+  const auto copy = std::make_shared<const std::vector<uint8_t>>(bytes_.begin(), bytes_.end());
+  GgufMetadata detached = *this;
+  detached.bytes_ = *copy;
+  detached.owner_ = copy;
+  for (auto& [key, value] : detached.values_) {
+    if (auto* text = std::get_if<std::string_view>(&value)) {
+      const auto at = reinterpret_cast<const uint8_t*>(text->data()) - bytes_.data();
+      *text = AsText(detached.bytes_.subspan(static_cast<size_t>(at), text->size()));
+    } else if (auto* array = std::get_if<Array>(&value)) {
+      const auto at = static_cast<size_t>(array->bytes.data() - bytes_.data());
+      array->bytes = detached.bytes_.subspan(at, array->bytes.size());
+    }
+  }
+  return detached;
+}
+
 int64_t GgufMetadata::Count(std::string_view key) const {
   if (!Has(key)) return 0;
   const Value& value = Find(key);
@@ -339,7 +356,7 @@ GgufFile GgufFile::Parse(std::span<const uint8_t> bytes, const std::string& sour
                 "\" twice");
     file.metadata_.keys_.push_back(key);
   }
-  file.metadata_bytes_ = bytes.subspan(begin, cursor.at() - begin);
+  file.metadata_.bytes_ = bytes.subspan(begin, cursor.at() - begin);
   const auto alignment = file.metadata_.Get<int64_t>("general.alignment", kDefaultAlignment);
   RequireData(alignment > 0 && alignment <= (1 << 20) && (alignment & (alignment - 1)) == 0, "[gguf] ", source,
               ": expected general.alignment to be a power of two up to 2^20, got ", alignment);

@@ -47,6 +47,9 @@ class GgufMetadata {
   // Number of items of a list; 0 when there is no such key. Throws when it is no list.
   int64_t Count(std::string_view key) const;
 
+  // The same with a copy of its bytes, so that the file need not stay mapped.
+  GgufMetadata Detached() const;
+
   std::vector<std::string> Keys() const { return keys_; }  // in the order of the file
   const std::string& source() const { return source_; }
 
@@ -57,7 +60,8 @@ class GgufMetadata {
   std::string source_;
   std::vector<std::string> keys_;
   std::unordered_map<std::string, Value> values_;
-  std::shared_ptr<const void> owner_;  // of the bytes that strings and arrays point into
+  std::span<const uint8_t> bytes_;     // that strings and arrays point into
+  std::shared_ptr<const void> owner_;  // of them
 };
 
 // The weights of one tensor as they lie in the file.
@@ -83,12 +87,11 @@ class GgufFile {
   Tensor Plain(const GgufTensor& tensor) const;
   uint32_t version() const { return version_; }
   // The bytes of the metadata's entries as they stand in the file, for writing them again.
-  std::span<const uint8_t> metadata_bytes() const { return metadata_bytes_; }
+  std::span<const uint8_t> metadata_bytes() const { return metadata_.bytes_; }
 
  private:
   std::vector<GgufTensor> tensors_;
   GgufMetadata metadata_;
-  std::span<const uint8_t> metadata_bytes_;
   uint32_t version_ = 0;
 };
 

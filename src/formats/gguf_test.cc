@@ -76,6 +76,20 @@ TEST(Gguf, ReadsTheMetadataThatTheReferenceWrote) {
   testing::ExpectError([&] { m.Require<std::vector<std::string>>("test.kinds"); }, "expected a list of texts");
 }
 
+TEST(Gguf, KeepsDetachedMetadataWithoutTheFile) {
+  GgufMetadata kept;
+  {
+    const auto owner = std::make_shared<std::vector<uint8_t>>(base::ReadFile(MixedPath(), 1 << 20));
+    kept = GgufFile::Parse(*owner, "mixed", owner).metadata().Detached();
+    EXPECT_EQ(owner.use_count(), 1);
+    std::fill(owner->begin(), owner->end(), uint8_t{0});
+  }
+  EXPECT_EQ(kept.Require<std::string>("test.text"), "caf\u00e9 \u2581");
+  EXPECT_EQ(kept.Require<std::vector<std::string>>("test.words")[2], "\u2581the");
+  EXPECT_EQ(kept.Require<std::vector<double>>("test.scores")[1], -1.25);
+  EXPECT_EQ(kept.Require<int64_t>("test.i8"), -100);
+}
+
 TEST(Gguf, ReadsTheTensorsThatTheReferenceWrote) {
   const auto file = GgufFile::Open(MixedPath());
   const std::string json_path = testing::SourcePath("tests/golden/gguf/mixed.json");

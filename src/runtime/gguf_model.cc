@@ -331,6 +331,107 @@ std::vector<Weight> GgufWeights(const GgufFile& file) {
   return weights;
 }
 
+namespace {
+
+const Architecture& ArchitectureFor(const base::Config& config) {
+  const auto model_type = config.Require<std::string>("model_type");
+  const std::string_view name = model_type == "mistral" ? "llama" : std::string_view(model_type);
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.model_type == name) return architecture;
+  }
+  std::vector<std::string_view> known;
+  for (const Architecture& architecture : kArchitectures) known.push_back(architecture.model_type);
+  Fail(ErrorCode::kUnimplemented, "[gguf] models of type \"", base::PrintableUtf8(model_type),
+       "\" are not written as GGUF; there are ", base::Join(known), " and mistral");
+}
+
+}  // namespace
+
+std::vector<formats::GgufEntry> GgufEntries(const base::Config& config) {
+  const Architecture& architecture = ArchitectureFor(config);
+  const std::string prefix = std::string(architecture.name) + ".";
+  std::vector<formats::GgufEntry> entries = {{"general.architecture", std::string(architecture.name)}};
+  const auto put = [&](const std::string& key, int64_t value) {
+    entries.push_back({prefix + key, static_cast<uint32_t>(value)});
+  };
+  const auto put_float = [&](const std::string& key, double value) {
+    entries.push_back({prefix + key, static_cast<float>(value)});
+  };
+  const auto size = [&](const char* key) { return config.Require<int64_t>(key); };
+  for (const char* token : {"bos", "eos"}) {
+    const std::string key = std::string(token) + "_token_id";
+    if (config.Has(key) && config.json()[key].is_number_integer())
+      entries.push_back({"tokenizer.ggml." + key, static_cast<uint32_t>(config.Require<int64_t>(key))});
+  }
+  if (architecture.family == Family::kGpt2) {
+    const auto dim = config.Get<int64_t>("n_embd", 768);
+    put("context_length", config.Get<int64_t>("n_positions", 1024));
+    put("embedding_length", dim);
+    put("feed_forward_length", config.Get<int64_t>("n_inner", 4 * dim));
+    put("block_count", config.Get<int64_t>("n_layer", 12));
+    put("attention.head_count", config.Get<int64_t>("n_head", 12));
+    put_float("attention.layer_norm_epsilon", config.Get<double>("layer_norm_epsilon", 1e-5));
+    return entries;
+  }
+  for (const char* key : {"rope_scaling", "final_logit_softcapping"}) {
+    if (config.Has(key))
+      Fail(ErrorCode::kUnimplemented, "[gguf] a configuration with ", key, " is not written as GGUF");
+  }
+  const int64_t heads = size("num_attention_heads");
+  const auto head_dim = config.Get<int64_t>("head_dim", size("hidden_size") / heads);
+  put("context_length", size("max_position_embeddings"));
+  put("embedding_length", size("hidden_size"));
+  put("feed_forward_length", size("intermediate_size"));
+  put("block_count", size("num_hidden_layers"));
+  put("attention.head_count", heads);
+  put("attention.head_count_kv", config.Get<int64_t>("num_key_value_heads", heads));
+  put("attention.key_length", head_dim);
+  put("attention.value_length", head_dim);
+  put("rope.dimension_count", head_dim);
+  put("vocab_size", size("vocab_size"));
+  put_float("attention.layer_norm_rms_epsilon", config.Get<double>("rms_norm_eps", 1e-6));
+  const bool is_gemma = architecture.family == Family::kGemma3;
+  double theta = config.Get<double>("rope_theta", is_gemma ? 1e6 : 10000);
+  if (config.Has("rope_parameters")) {
+    base::Config rope = config.Object("rope_parameters");
+    if (rope.Has("full_attention")) rope = rope.Object("full_attention");
+    theta = rope.Get<double>("rope_theta", theta);
+    if (rope.Get<std::string>("rope_type", "default") != "default")
+      Fail(ErrorCode::kUnimplemented, "[gguf] a configuration with stretched positions is not written as GGUF");
+  }
+  put_float("rope.freq_base", theta);
+  if (is_gemma && config.Has("sliding_window")) put("attention.sliding_window", size("sliding_window"));
+  return entries;
+}
+
+Weight GgufWeightFor(const base::Config& config, const NamedTensor& tensor) {
+  const Architecture& architecture = ArchitectureFor(config);
+  Weight weight{.name = "", .tensor = tensor.tensor, .blocks = nullptr};
+  const TensorRow* row = std::begin(kTensorRows);
+  for (; row != std::end(kTensorRows); ++row) {
+    weight.name = Translated(tensor.name, NameIn(*row, architecture.family), row->gguf);
+    if (!weight.name.empty()) break;
+  }
+  if (weight.name.empty()) return weight;
+  constexpr int kTurned[] = {1, 0};
+  switch (ChangeOf(*row, architecture, weight.name)) {
+    case Change::kNone: break;
+    case Change::kPlusOne: weight.tensor = tensor.tensor.To(DType::kF32) + 1.0f; break;
+    case Change::kTransposed: weight.tensor = tensor.tensor.Permuted(kTurned).Contiguous(); break;
+    case Change::kPairs: {
+      const auto heads = config.Require<int64_t>("num_attention_heads");
+      const bool is_key = row->gguf == "blk.*.attn_k";
+      const auto row_of = PairedRows(tensor.tensor.dim(0),
+                                     is_key ? config.Get<int64_t>("num_key_value_heads", heads) : heads, tensor.name);
+      std::vector<int64_t> inverse(row_of.size());
+      for (size_t i = 0; i < row_of.size(); ++i) inverse[static_cast<size_t>(row_of[i])] = static_cast<int64_t>(i);
+      weight.tensor = WithRows(tensor.tensor, inverse);
+      break;
+    }
+  }
+  return weight;
+}
+
 std::string GgufTensorName(std::string_view model_type, std::string_view name) {
   const Family family = model_type == "gemma3_text" ? Family::kGemma3
                         : model_type == "gpt2"      ? Family::kGpt2

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "formats/gguf.h"
 #include "kernels/block_matrix/block_matrix.h"
+#include "tensor/named_tensor.h"
 
 namespace fovea::runtime {
 
@@ -33,6 +34,16 @@ base::Config GgufConfig(const formats::GgufFile& file);
 // All weights; matrices of blocks are packed anew, small tensors copied, large plain ones borrowed from the file. Throws
 // kUnimplemented for a tensor that the architecture has no place for.
 std::vector<Weight> GgufWeights(const formats::GgufFile& file);
+
+// ---- the other way, for writing
+
+// The metadata that says what `config` says. Throws kUnimplemented for another model_type than those above, or for an option
+// that GGUF's metadata cannot tell.
+std::vector<formats::GgufEntry> GgufEntries(const base::Config& config);
+
+// A tensor of a checkpoint, under its name in Hugging Face's, as a file holds it. The name is empty for a tensor that
+// files do not have (a buffer).
+Weight GgufWeightFor(const base::Config& config, const NamedTensor& tensor);
 
 // The same names the other way, for writing: "model.layers.3.mlp.up_proj.weight" -> "blk.3.ffn_up.weight" for `model_type`
 // llama, mistral, qwen2, qwen3, gemma3_text or gpt2; "" for a tensor without a name there.

@@ -55,9 +55,10 @@ TEST(GgufModel, ComputesOnBlocksWithinWhatRoundingTheInputsCosts) {
     EXPECT_GE(in_blocks, 7) << name;
     const auto golden = testing::ReadStored("tests/golden/gguf/" + std::string(name) + ".safetensors");
     const auto outputs = model->network().Decode({.ids = golden.at("ids")});
+    // Each of some 15 to 40 products is off by 0.5 %: half a step of 1/127 of the largest of 32 inputs.
     const Difference difference = Compare(outputs.logits, golden.at("logits"));
-    EXPECT_LT(difference.rms, 0.02) << name;
-    EXPECT_LT(difference.largest, 0.05) << name;
+    EXPECT_LT(difference.rms, 0.04) << name;
+    EXPECT_LT(difference.largest, 0.08) << name;
   }
 }
 

@@ -16,6 +16,7 @@
 #include "ops/norm.h"
 #include "ops/shape.h"
 #include "runtime/int8_weights.h"
+#include "runtime/gguf_model.h"
 #include "runtime/label_set.h"
 #include "runtime/model_folder.h"
 

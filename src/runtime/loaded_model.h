@@ -13,11 +13,12 @@
 #include "media/patches.h"
 #include "media/preprocess.h"
 #include "nn/entry.h"
-#include "runtime/gguf_model.h"
 #include "runtime/text_encoder.h"
 #include "tensor/named_tensor.h"
 
 namespace fovea::runtime {
+
+struct Weight;  // gguf_model.h
 
 struct LoadOptions {
   // Weights that layers read through packed copies may stay in the compact type of the file (f16, bf16): faster to
