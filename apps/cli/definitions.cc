@@ -190,8 +190,9 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
       ->type_name("X")
       ->check(CLI::Validator(CLI::Range(0.0, 1e9)).description(""));
   command
-      .add_option("--queries", eval.queries,
-                  "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
+      .add_option(
+          "--queries", eval.queries,
+          "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
       ->type_name("FILE");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
@@ -283,8 +284,8 @@ constexpr Command kCommands[] = {
      "fovea embed samples --out samples.npy", DefineEmbed, Embed, true},
     {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index,
      true},
-    {"search", "Find pictures in a library, by words, by a picture, or by both", "fovea search a dog on the beach -ball", DefineSearch, Search,
-     true},
+    {"search", "Find pictures in a library, by words, by a picture, or by both",
+     "fovea search a dog on the beach -ball", DefineSearch, Search, true},
     {"train", "Train or fine-tune a model", "fovea train recipe.json --set epochs=5", DefineTrain, Train, true},
     {"eval", "Measure a model on pictures with labels, captions or answers", "fovea eval classify --data imagenet.tar",
      DefineEval, Eval, true},

@@ -210,9 +210,11 @@ struct Task {
   const char* name;
   int64_t (*run)(const Job& job);  // returns how many samples failed
 };
-constexpr Task kTasks[] = {
-    {"classify", EvalClassify}, {"knn", EvalKnn}, {"linear-probe", EvalLinearProbe}, {"retrieval", EvalRetrieval},
-    {"search", EvalSearch}};
+constexpr Task kTasks[] = {{"classify", EvalClassify},
+                           {"knn", EvalKnn},
+                           {"linear-probe", EvalLinearProbe},
+                           {"retrieval", EvalRetrieval},
+                           {"search", EvalSearch}};
 
 }  // namespace
 
