@@ -256,8 +256,9 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
       ->type_name("X")
       ->check(CLI::Validator(CLI::Range(0.0, 1e9)).description(""));
   command
-      .add_option("--queries", eval.queries,
-                  "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
+      .add_option(
+          "--queries", eval.queries,
+          "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
       ->type_name("FILE");
   command
       .add_option("--predictions", eval.predictions,
@@ -370,8 +371,8 @@ constexpr Command kCommands[] = {
      "fovea embed samples --out samples.npy", DefineEmbed, Embed, true},
     {"index", "Add folders of pictures to a library, or refresh them", "fovea index ~/Pictures", DefineIndex, Index,
      true},
-    {"search", "Find pictures in a library, by words, by a picture, or by both", "fovea search a dog on the beach -ball", DefineSearch, Search,
-     true},
+    {"search", "Find pictures in a library, by words, by a picture, or by both",
+     "fovea search a dog on the beach -ball", DefineSearch, Search, true},
     {"caption", "Describe pictures in a sentence", "fovea caption --model path/to/model samples/cat.jpg", DefineCaption,
      Caption, true},
     {"ask", "Answer a question about pictures",

@@ -128,12 +128,12 @@ RetrievalMetrics EvaluateRetrieval(const Model& model, const std::vector<std::st
 struct SearchMetrics {
   int64_t pictures = 0, failed = 0;
   struct Kind {
-    int64_t present = 0;    // queries with a match
-    double returned = 0;    // share of them whose answer holds a match
-    double precision = 0;   // mean share of the answer that matches, where the answer is not empty; NaN without any
-    int64_t removed = 0;    // queries asked without their matches
-    double empty = 0;       // share of them whose answer is empty
-    double area = 0;        // probability that a query with a match scores above one without (ROC), whatever the limit
+    int64_t present = 0;   // queries with a match
+    double returned = 0;   // share of them whose answer holds a match
+    double precision = 0;  // mean share of the answer that matches, where the answer is not empty; NaN without any
+    int64_t removed = 0;   // queries asked without their matches
+    double empty = 0;      // share of them whose answer is empty
+    double area = 0;       // probability that a query with a match scores above one without (ROC), whatever the limit
   };
   Kind words, captions;
   double seconds = 0;

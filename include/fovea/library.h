@@ -89,7 +89,8 @@ struct SearchFilter {
 
 // What to look for. With neither words nor a picture: all that the filter leaves, the newest first.
 struct SearchQuery {
-  // Words to find; quotes make phrases, a "-" before a word or phrase says that it must not be there. Any input is safe.
+  // Words to find; quotes make phrases, a "-" before a word or phrase says that it must not be there. Any input is
+  // safe.
   std::string words;
   std::vector<std::string> without;  // further things that must not be there, each in words
   const Image* image = nullptr;      // pictures like this one
@@ -103,9 +104,9 @@ struct SearchOptions {
 
 struct SearchHit {
   std::string path;
-  double score;     // 0..1, comparable within one search only
-  std::string why;  // for people: "fits the words (0.83)", "label: golden retriever (0.91)", "folder: beach"; with
-                    // several pieces of evidence each one's share
+  double score;          // 0..1, comparable within one search only
+  std::string why;       // for people: "fits the words (0.83)", "label: golden retriever (0.91)", "folder: beach"; with
+                         // several pieces of evidence each one's share
   bool is_weak = false;  // beyond where relevance stops (SearchOptions::all)
 };
 
@@ -153,8 +154,8 @@ class Library {
 
   // Pictures that fit what is asked, best first. With a model that reads text (CLIP and its kind), words are compared
   // with what the pictures show, beside labels, file names and folders; docs/search.md says how the evidence is joined
-  // and where relevance stops. With another model, or nullptr, words are found in labels, names and folders alone, where
-  // all must match. A query that nothing fits finds nothing.
+  // and where relevance stops. With another model, or nullptr, words are found in labels, names and folders alone,
+  // where all must match. A query that nothing fits finds nothing.
   //
   // Throws kInvalidArgument (a date that is none; the library holds no picture that this model has seen),
   // kUnimplemented (a picture is given and the model embeds nothing, or there is no model).
@@ -164,8 +165,8 @@ class Library {
   // out. Relevance stops below three robust standard deviations above what is ordinary for this query, and below the
   // middle between ordinary and the best hit that is not the picture itself. Throws as Search.
   std::vector<SearchHit> SearchByImage(const Image& image, const Model& model, const SearchOptions& options) const;
-  // Pictures whose labels, file name or folders match all words (prefixes count); needs no model. Folders count from the
-  // indexed one down. Relevance stops at a quarter of the best score.
+  // Pictures whose labels, file name or folders match all words (prefixes count); needs no model. Folders count from
+  // the indexed one down. Relevance stops at a quarter of the best score.
   std::vector<SearchHit> SearchByWords(const std::string& words, const SearchOptions& options) const;
 
   // Nothing when the path is not indexed or failed.

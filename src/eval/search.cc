@@ -195,11 +195,9 @@ class SearchEvaluation {
         allowed.contents.insert(pictures_[i].content_id);
       }
     }
-    const library::VectorIndex* index =
-        cache_.Refresh(store_, model_.info().fingerprint, model_.info().embedding_dim);
-    const std::vector<SearchHit> hits =
-        library::SearchFor(store_, index, background_.get(), question, std::move(allowed),
-                           {.limit = search_.limit, .all = true});
+    const library::VectorIndex* index = cache_.Refresh(store_, model_.info().fingerprint, model_.info().embedding_dim);
+    const std::vector<SearchHit> hits = library::SearchFor(store_, index, background_.get(), question,
+                                                           std::move(allowed), {.limit = search_.limit, .all = true});
     Answer answer;
     int64_t strong = 0, right = 0;
     for (const SearchHit& hit : hits) {
@@ -242,8 +240,8 @@ SearchMetrics EvaluateSearch(const Model& model, const std::vector<std::string>&
     sample.captions = eval::CaptionsOf(sample);
     return !sample.captions.empty();
   };
-  const eval::WalkReport walk = eval::WalkShards(shards, options, true, accept,
-                                                 [&](std::span<eval::Sample> batch) { evaluation.Add(batch); });
+  const eval::WalkReport walk =
+      eval::WalkShards(shards, options, true, accept, [&](std::span<eval::Sample> batch) { evaluation.Add(batch); });
   Require(walk.used > 0, "[search] expected pictures with captions, found none");
   int64_t done = walk.used;
   const auto on_query = [&] {

@@ -31,8 +31,8 @@ void CheckDate(const std::string& date, const char* name) {
 void Check(const SearchFilter& filter) {
   CheckDate(filter.after, "the first date");
   CheckDate(filter.before, "the last date");
-  Require(filter.after.empty() || filter.before.empty() || filter.after < filter.before, "[search] expected dates from ",
-          "earlier to later, got after ", filter.after, " and before ", filter.before);
+  Require(filter.after.empty() || filter.before.empty() || filter.after < filter.before,
+          "[search] expected dates from ", "earlier to later, got after ", filter.after, " and before ", filter.before);
   Require(filter.min_width_px >= 0 && filter.min_height_px >= 0, "[search] expected sizes of 0 or more, got ",
           filter.min_width_px, " x ", filter.min_height_px);
 }
@@ -48,13 +48,15 @@ Allowed ApplyFilter(Store& store, const SearchFilter& filter) {
   const std::string first = folder.empty() || folder == "/" ? "/" : folder + "/";
   std::string end = first;
   end.back() = '/' + 1;  // the least string that is greater than everything below the folder
-  for (auto row = store.db().Query(
-           base::StrCat("SELECT f.id, f.content_id FROM file f JOIN content c ON c.id = f.content_id "
-                        "WHERE (?1 = '' OR ", kDate, " >= ?1) AND (?2 = '' OR ", kDate, " < ?2) "
-                        "AND c.width_px >= ?3 AND c.height_px >= ?4 "
-                        "AND (?5 = 0 OR f.path = ?6 OR (f.path >= ?7 AND f.path < ?8))"),
-           filter.after, filter.before, filter.min_width_px, filter.min_height_px, int64_t{!folder.empty()},
-           Blob{folder}, Blob{first}, Blob{end});
+  for (auto row =
+           store.db().Query(base::StrCat("SELECT f.id, f.content_id FROM file f JOIN content c ON c.id = f.content_id "
+                                         "WHERE (?1 = '' OR ",
+                                         kDate, " >= ?1) AND (?2 = '' OR ", kDate,
+                                         " < ?2) "
+                                         "AND c.width_px >= ?3 AND c.height_px >= ?4 "
+                                         "AND (?5 = 0 OR f.path = ?6 OR (f.path >= ?7 AND f.path < ?8))"),
+                            filter.after, filter.before, filter.min_width_px, filter.min_height_px,
+                            int64_t{!folder.empty()}, Blob{folder}, Blob{first}, Blob{end});
        row.Next();) {
     allowed.files.insert(row.Int(0));
     allowed.contents.insert(row.Int(1));

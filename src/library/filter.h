@@ -15,7 +15,7 @@ namespace fovea::library {
 struct Allowed {
   bool is_all = true;  // `files` and `contents` are not used
   std::unordered_set<int64_t> files, contents;
-  std::unordered_set<int64_t> forbidden;            // files whose labels or names say it
+  std::unordered_set<int64_t> forbidden;           // files whose labels or names say it
   std::function<bool(int64_t content)> rules_out;  // pictures that show it; asked about candidates only
 
   bool HasFile(int64_t id) const { return (is_all || files.contains(id)) && !forbidden.contains(id); }

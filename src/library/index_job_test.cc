@@ -304,7 +304,7 @@ TEST_F(IndexJobTest, TheOldModelAnswersUntilTheNewOneIsThrough) {
   // Only folder a: the pictures of b still have the old vectors alone, so those of all pictures stay.
   model_.seen->exchange(0);
   EXPECT_EQ(Index({Path("a")}).updated, 200 - part.updated);
-  EXPECT_EQ(*model_.seen, 200 - part.updated);
+  EXPECT_EQ(computed_, 200 - part.updated);
   EXPECT_EQ(store.Models()[0].model.fingerprint, "cheap-1");
   EXPECT_EQ(cache.Refresh(store, "cheap-1", 12)->size(), 220);
 

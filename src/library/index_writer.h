@@ -36,7 +36,7 @@ struct Outcome {
   std::string reason;     // kFailed, kRemembered, kUnreadable
   std::string failed_by;
   bool is_models_fault = false;  // kFailed: the file was read, the model failed
-  bool owns_claim = false;  // the hash is to be released after the commit
+  bool owns_claim = false;       // the hash is to be released after the commit
 };
 
 class IndexWriter {

@@ -1,4 +1,5 @@
-// Search by meaning: what a model that reads text finds in the pictures, joined with what labels, names and folders say.
+// Search by meaning: what a model that reads text finds in the pictures, joined with what labels, names and folders
+// say.
 //
 // Candidates are the pictures nearest to the query's vector and the files that match some of its words. Each gets
 //
@@ -91,7 +92,8 @@ class MeaningSearch {
         allowed_(allowed),
         options_(options),
         z_(index, background, question),
-        pictures_(allowed.is_all ? index.size() : static_cast<int64_t>(allowed.contents.size())) {}
+        pictures_(std::max<int64_t>(1, allowed.is_all ? index.size() : static_cast<int64_t>(allowed.contents.size()))) {
+  }
 
   std::vector<SearchHit> Run() {
     FindByPicture();
@@ -99,8 +101,7 @@ class MeaningSearch {
     if (!question_.terms.empty()) {
       std::vector<QueryTerm> terms = question_.terms;
       for (QueryTerm& term : terms) term.is_whole = true;
-      words =
-          std::make_unique<WordSearch>(store_.db(), terms, WordSearch::Options{.limit = Most(), .any_term = true});
+      words = std::make_unique<WordSearch>(store_.db(), terms, WordSearch::Options{.limit = Most(), .any_term = true});
       FindByWords(*words);
     }
     return Hits(words.get());
@@ -110,30 +111,45 @@ class MeaningSearch {
   // Candidates of each kind.
   int64_t Most() const { return 4 * options_.limit + 64; }
 
-  void FindByPicture() {
-    std::vector<VectorHit> found =
-        allowed_.is_all ? index_.Search(z_.direction(), Most())
-                        : index_.SearchAmong(z_.direction(), Most(), [&](int64_t id) { return allowed_.HasContent(id); });
-    std::vector<std::pair<double, int64_t>> ranked;  // z, content
-    for (const VectorHit& hit : found) {
-      const double z = z_.Of(index_.RowOf(hit.id));
-      if (std::isfinite(z)) ranked.emplace_back(z, hit.id);
+  // The best pictures that have a file: content whose files are gone is kept for a while, and must not count as found.
+  struct Live {
+    double z;
+    int64_t content_id;
+    std::vector<Store::PathOfFile> files;
+  };
+  std::vector<Live> BestLive() const {
+    for (int64_t k = Most();; k *= 4) {
+      const std::vector<VectorHit> found =
+          allowed_.is_all ? index_.Search(z_.direction(), k)
+                          : index_.SearchAmong(z_.direction(), k, [&](int64_t id) { return allowed_.HasContent(id); });
+      std::vector<Live> best;
+      for (const VectorHit& hit : found) {
+        Live live{
+            .z = z_.Of(index_.RowOf(hit.id)), .content_id = hit.id, .files = store_.FilesOfContent(hit.id, Most())};
+        if (std::isfinite(live.z) && !live.files.empty()) best.push_back(std::move(live));
+      }
+      if (static_cast<int64_t>(best.size()) < Most() && static_cast<int64_t>(found.size()) == k) continue;
+      std::sort(best.begin(), best.end(),
+                [](const Live& x, const Live& y) { return x.z != y.z ? x.z > y.z : x.content_id < y.content_id; });
+      return best;
     }
-    std::sort(ranked.begin(), ranked.end(),
-              [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  }
+
+  void FindByPicture() {
+    std::vector<Live> best = BestLive();
     std::vector<double> z;
-    for (const auto& [value, id] : ranked) z.push_back(value);
-    const std::vector<double> probabilities = Probabilities(z, std::max<int64_t>(pictures_, 1));
-    ranked_ = static_cast<int64_t>(ranked.size());
-    for (size_t i = 0; i < ranked.size(); ++i) {
-      const int64_t content = ranked[i].second;
-      if (allowed_.rules_out && allowed_.rules_out(content)) continue;
-      for (Store::PathOfFile& file : store_.FilesOfContent(content, Most())) {
+    for (const Live& live : best) z.push_back(live.z);
+    const std::vector<double> probabilities = Probabilities(z, pictures_);
+    ranked_ = static_cast<int64_t>(best.size());
+    for (size_t i = 0; i < best.size(); ++i) {
+      if (allowed_.rules_out && allowed_.rules_out(best[i].content_id)) continue;
+      for (Store::PathOfFile& file : best[i].files) {
         if (!allowed_.HasFile(file.file_id)) continue;
-        Candidate& candidate = candidates_[file.file_id];
-        candidate = {.file_id = file.file_id, .content_id = content, .path = std::move(file.path)};
-        candidate.z = z[i];
-        candidate.picture = probabilities[i];
+        candidates_[file.file_id] = {.file_id = file.file_id,
+                                     .content_id = best[i].content_id,
+                                     .path = std::move(file.path),
+                                     .z = z[i],
+                                     .picture = probabilities[i]};
       }
     }
   }
@@ -155,7 +171,7 @@ class MeaningSearch {
       if (path.Next()) candidate.path = path.Bytes(0);
       if (row.empty()) continue;
       candidate.z = z_.Of(row);
-      candidate.picture = ProbabilityBelow(candidate.z, ranked_, std::max<int64_t>(pictures_, 1));
+      candidate.picture = ProbabilityBelow(candidate.z, ranked_, pictures_);
     }
   }
 
@@ -179,8 +195,7 @@ class MeaningSearch {
       if (a.is_relevant != b.is_relevant) return a.is_relevant;
       const double left = a.candidate->Score(), right = b.candidate->Score();
       if (left != right) return left > right;
-      return a.candidate->z != b.candidate->z ? a.candidate->z > b.candidate->z
-                                              : a.candidate->path < b.candidate->path;
+      return a.candidate->z != b.candidate->z ? a.candidate->z > b.candidate->z : a.candidate->path < b.candidate->path;
     });
     if (static_cast<int64_t>(ranked.size()) > options_.limit) ranked.resize(static_cast<size_t>(options_.limit));
     std::vector<SearchHit> hits;

@@ -26,8 +26,8 @@ inline constexpr double kTailScale = 1.15;
 // Probability that a standard normal variable exceeds z.
 double NormalTail(double z);
 
-// Probability, 0..1, that each picture fits: 1 / (1 + q_j / kChanceShare), so that relevance stops at 0.5. `z`: those of
-// the best pictures, best first; `pictures`: N, at least z.size().
+// Probability, 0..1, that each picture fits: 1 / (1 + q_j / kChanceShare), so that relevance stops at 0.5. `z`: those
+// of the best pictures, best first; `pictures`: N, at least z.size().
 std::vector<double> Probabilities(std::span<const double> z, int64_t pictures);
 
 // The same for a picture that is not among the `rank` best.

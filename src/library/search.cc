@@ -194,8 +194,7 @@ std::vector<SearchHit> SearchByWords(Store& store, const std::vector<QueryTerm>&
     if (allowed.rules_out && allowed.rules_out(hit.content_id)) continue;
     auto row = store.db().Query("SELECT path FROM file WHERE id = ?", hit.file_id);
     row.Next();
-    hits.push_back(
-        {.path = std::string(row.Bytes(0)), .score = hit.score, .why = search.Why(hit), .is_weak = is_weak});
+    hits.push_back({.path = std::string(row.Bytes(0)), .score = hit.score, .why = search.Why(hit), .is_weak = is_weak});
   }
   return hits;
 }

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <random>
 
+#include "base/error.h"
 #include "library/library_testing.h"
 #include "library/relevance.h"
-#include "base/error.h"
 #include "library/words.h"
 #include "testing/testing.h"
 
@@ -154,8 +154,8 @@ TEST_F(SearchTest, FiltersLeaveWhatTheySay) {
   add("/p/ab/file.jpg", "", 19858, 100);  // 2024-05-15
   const auto names = [&](const SearchFilter& filter, const std::string& words = "dog") {
     Strings found;
-    for (const SearchHit& hit : SearchFor(store_, nullptr, nullptr, AskInWords(words, {}), ApplyFilter(store_, filter),
-                                          {.all = true}))
+    for (const SearchHit& hit :
+         SearchFor(store_, nullptr, nullptr, AskInWords(words, {}), ApplyFilter(store_, filter), {.all = true}))
       found.emplace_back(FileName(hit.path));
     std::sort(found.begin(), found.end());
     return found;
@@ -256,6 +256,21 @@ TEST_F(MeaningTest, WhatFitsIsFoundAndNothingElse) {
   EXPECT_EQ(hits[0].why.substr(0, 15), "fits the words ");
   EXPECT_EQ(NamesOf(Ask("striped horse", Axis(6), {.limit = 1})), (Strings{"zebra1"}));
   EXPECT_TRUE(Ask("striped horse", Axis(6), {.limit = 0}).empty());
+}
+
+// What was deleted lies in the library for a while: it must neither be found nor make anything else look likely.
+TEST_F(MeaningTest, WhatWasDeletedDoesNotCount) {
+  AddOrdinary(60);
+  for (int i = 0; i < 300; ++i) AddPicture("/p/gone" + std::to_string(i), Axis(6, 0.1f, i % 6));
+  for (int i = 0; i < 3; ++i) AddPicture("/p/little" + std::to_string(i), Axis(6, 0.9f, i));
+  ASSERT_FALSE(Ask("striped", Axis(6)).empty());
+  {
+    Transaction transaction(store_.db());
+    for (int i = 0; i < 300; ++i) store_.RemoveFile(store_.FindFile("/p/gone" + std::to_string(i), 0)->id);
+    transaction.Commit();
+  }
+  EXPECT_EQ(NamesOf(Ask("striped", Axis(6))), Strings{});
+  EXPECT_EQ(Ask("striped", Axis(6), {.limit = 100, .all = true}).size(), 63u);
 }
 
 TEST_F(MeaningTest, LabelsAndNamesCountBesideThePicture) {

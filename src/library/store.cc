@@ -225,7 +225,8 @@ std::vector<ModelCoverage> Store::Models() {
   const bool is_old = db_.Scalar("PRAGMA user_version", 0) < 2;  // opened for reading only
   std::vector<ModelCoverage> models;
   for (auto row = db_.Query(base::StrCat(
-           "SELECT m.id, m.fingerprint, m.name, m.embedding_dim, ", is_old ? "'', 1, m.id" : "m.path, m.reads_text, m.started",
+           "SELECT m.id, m.fingerprint, m.name, m.embedding_dim, ",
+           is_old ? "'', 1, m.id" : "m.path, m.reads_text, m.started",
            ", count(*) AS seen FROM analysis a JOIN content c ON c.id = a.content_id JOIN model m ON m.id = a.model_id "
            "WHERE c.unused_since IS NULL GROUP BY m.id ORDER BY seen DESC, 7 DESC"));
        row.Next();) {
@@ -260,8 +261,8 @@ void Store::ForEachEmbedding(int64_t model_id, int64_t dim, int64_t after,
   std::vector<float> values(static_cast<size_t>(dim));  // a BLOB need not be aligned
   for (auto rows =
            // "+" keeps SQLite from gathering the rows by model first and sorting them.
-           db_.Query("SELECT seq, content_id, embedding FROM analysis WHERE seq > ? AND +model_id = ? ORDER BY seq",
-                     after, model_id);
+       db_.Query("SELECT seq, content_id, embedding FROM analysis WHERE seq > ? AND +model_id = ? ORDER BY seq", after,
+                 model_id);
        rows.Next();) {
     const std::string_view bytes = rows.Bytes(2);
     RequireData(bytes.size() == values.size() * sizeof(float), "[library] ", base::PrintableUtf8(db_.file()),

@@ -174,13 +174,14 @@ TEST_F(StoreTest, OlderVersionsAreReadAndMigrated) {
 
 // Files that call themselves a library but lack its parts, or hold them in another form.
 TEST_F(StoreTest, HostileLibrariesAreErrors) {
-  const char* damages[] = {"DROP TABLE analysis",
-                           "DROP TABLE words",
-                           "DROP TABLE counter",
-                           "DROP TABLE analysis; CREATE VIEW analysis AS SELECT 1 AS seq, 1 AS content_id, 1 AS model_id, "
-                           "zeroblob(8) AS embedding",
-                           "DROP TABLE model; PRAGMA user_version = 1",
-                           "ALTER TABLE model RENAME TO models; PRAGMA user_version = 1"};
+  const char* damages[] = {
+      "DROP TABLE analysis",
+      "DROP TABLE words",
+      "DROP TABLE counter",
+      "DROP TABLE analysis; CREATE VIEW analysis AS SELECT 1 AS seq, 1 AS content_id, 1 AS model_id, "
+      "zeroblob(8) AS embedding",
+      "DROP TABLE model; PRAGMA user_version = 1",
+      "ALTER TABLE model RENAME TO models; PRAGMA user_version = 1"};
   for (const char* damage : damages) {
     const std::string file = folder_.File("hostile.db");
     {

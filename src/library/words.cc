@@ -125,8 +125,8 @@ std::vector<QueryTerm> ParseQuery(std::string_view query) {
 }
 
 std::vector<QueryTerm> ContentTerms(std::vector<QueryTerm> terms) {
-  constexpr std::string_view kJoining[] = {"a",  "an", "and", "are", "at", "by", "for", "from", "in", "is",
-                                           "it", "of", "on",  "or",  "the", "to", "with"};
+  constexpr std::string_view kJoining[] = {"a",  "an", "and", "are", "at", "by",  "for", "from", "in",
+                                           "is", "it", "of",  "on",  "or", "the", "to",  "with"};
   const auto joins = [&](const QueryTerm& term) {
     return !term.is_phrase &&
            std::find(std::begin(kJoining), std::end(kJoining), base::AsciiLower(term.text)) != std::end(kJoining);

@@ -15,8 +15,8 @@
 #include "formats/safetensors.h"
 #include "ops/norm.h"
 #include "ops/shape.h"
-#include "runtime/int8_weights.h"
 #include "runtime/gguf_model.h"
+#include "runtime/int8_weights.h"
 #include "runtime/label_set.h"
 #include "runtime/model_folder.h"
 

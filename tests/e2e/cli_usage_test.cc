@@ -39,7 +39,6 @@ TEST(CliUsage, WrongUsageIsExitCodeTwoAndSaysWhatToDo) {
                                                        {"classify", "x.jpg", "--labels", "a", "--labels-file", "b"},
                                                        {"embed"},
                                                        {"embed", "x.jpg", "--text", "y"},
-                                                       {"index"},
                                                        {"search"},
                                                        {"pull"},
                                                        {"rm"},

@@ -193,9 +193,9 @@ struct Task {
   const char* name;
   int64_t (*run)(const Job& job);  // returns how many samples failed
 };
-constexpr Task kTasks[] = {{"caption", EvalCaption},          {"classify", EvalClassify},   {"knn", EvalKnn},
-                           {"linear-probe", EvalLinearProbe}, {"retrieval", EvalRetrieval}, {"search", EvalSearch},
-                           {"vqa", EvalVqa}};
+constexpr Task kTasks[] = {
+    {"caption", EvalCaption},     {"classify", EvalClassify}, {"knn", EvalKnn}, {"linear-probe", EvalLinearProbe},
+    {"retrieval", EvalRetrieval}, {"search", EvalSearch},     {"vqa", EvalVqa}};
 
 }  // namespace
 

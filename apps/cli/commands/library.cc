@@ -103,6 +103,10 @@ std::vector<SearchHit> FindHits(const Arguments& arguments, const Library& libra
 Exit Index(const Arguments& arguments, Console& console) {
   UseThreads(arguments);
   const std::string file = DatabaseFile(arguments);
+  if (arguments.inputs.empty() && !std::filesystem::exists(file)) {
+    throw Error(ErrorCode::kNotFound,
+                "there is no library " + Printable(file) + " to refresh; hint: name the folders to index");
+  }
   const Model model = LoadModel(arguments);
   const std::optional<Model> labeler = LoadLabeler(model, console);
   Library library = Library::Open(file, {});
