@@ -136,7 +136,9 @@ void MoveAverage(const Tensor& value, double decay, Tensor& average) {
   const float* from = value.data<float>();
   float* to = average.mutable_data<float>();
   const auto weight = static_cast<float>(1.0 - decay);
-  for (int64_t i = 0; i < value.numel(); ++i) to[i] += weight * (from[i] - to[i]);
+  base::ParallelFor(value.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] += weight * (from[i] - to[i]);
+  });
 }
 
 }  // namespace fovea::train
