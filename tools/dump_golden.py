@@ -28,11 +28,12 @@ Tensors (float32 unless said otherwise). Computed in float64 by the reference an
     stage.<stage>           what a part of the model puts out, in eval mode, in the order of the forward; images NHWC. The names of
                             the stages are listed in golden/<model_type>.py
     output.<name>           features [B,D] (before L2 normalisation and before the classifier), grid, logits of pictures; text_features,
-                            text_tokens, text_logits; logits_per_image [N,M]; joint_features, joint_text_tokens, joint_regions and heads
+                            text_tokens, text_logits; hidden, token_logits; logits_per_image [N,M]; joint_features, joint_text_tokens, joint_regions and heads
                             by their own names. Only what is stored is compared
     loss                    rank 0, eval mode: the sum of the terms in the metadata
     grad.<name>             d loss / d weights.<name>, for every trained tensor, eval mode (batch norm uses its running statistics)
-    grad.input.<name>       d loss / d input of pixels, patches or regions, NHWC
+    grad.input.<name>       d loss / d input of pixels, patches, regions or memory, NHWC
+    generate.<name>         prompts and their greedy continuations: see golden/decoders.py
 Only in variants about training (batch norm uses the statistics of the batch; dropout and drop-connect are 0):
     train.output.logits, train.loss, train.grad.<name>, train.grad.input.pixels
     train.after.<name>      running statistics (`running_mean`, `running_var`, `num_batches_tracked`) after that one forward
@@ -131,8 +132,9 @@ class Golden:
         self.variant, self.about, self.config, self.generator = variant, about, config, generator
         self.model, self.forward, self.stages, self.rename, self.drop = model.double(), forward, stages, rename, drop
         self.with_training, self.loss = with_training, loss or DEFAULT_LOSS
+        self.extra = {}  # further tensors by their names in the file
         self.inputs = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
-        self.differentiated = [name for name in ("pixels", "patches", "regions") if name in inputs]
+        self.differentiated = [name for name in ("pixels", "patches", "regions", "memory") if name in inputs]
         randomise(self.model, forward, self.inputs, seed)
         # A projection's target is random, of the output's shape.
         source = torch.Generator().manual_seed(seed + 2000)
@@ -185,6 +187,7 @@ class Golden:
         found.update({f"output.{name}": to_nhwc(value) for name, value in outputs.items()})
         found["loss"] = loss
         found.update({f"grad.{name}": value for name, value in gradients.items()})
+        found.update(self.extra)
         if self.with_training:
             self.model.train()
             outputs, loss, gradients, _ = self.run(record_stages=False)

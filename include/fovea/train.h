@@ -46,6 +46,7 @@ struct TrainReport {
   int64_t best_step = 0;
   double seconds = 0;
   double wait_share = 0;  // of the time that the computation waited for data, 0..1
+  int64_t process = 0;    // of several that share a run (mpirun), which one this is; the first alone reports and writes
 };
 
 // Throws what reading the recipe, the model and the data throws: kNotFound, kCorruptData, kInvalidArgument (unknown

@@ -118,6 +118,16 @@ bool Config::Has(std::string_view key) const {
   return found != json_->end() && !found->is_null();
 }
 
+bool Config::IsNull(std::string_view key) const {
+  const auto found = json_->find(key);
+  return found != json_->end() && found->is_null();
+}
+
+bool Config::IsList(std::string_view key) const {
+  const auto found = json_->find(key);
+  return found != json_->end() && found->is_array();
+}
+
 template <typename T>
 T Config::Require(std::string_view key) const {
   const auto found = json_->find(key);

@@ -26,7 +26,9 @@ class Config {
   static Config Parse(std::string_view text, const std::string& source);
   static Config FromFile(const std::string& path);
 
-  bool Has(std::string_view key) const;  // present and not null
+  bool Has(std::string_view key) const;     // present and not null
+  bool IsNull(std::string_view key) const;  // present and null
+  bool IsList(std::string_view key) const;
 
   // The value of `key`, or `fallback` when it is absent or null. T: bool, int64_t, double, std::string, and vectors of
   // the last three. A value of another type throws kInvalidArgument naming source, key, and what was found.

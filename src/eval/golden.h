@@ -22,7 +22,8 @@ std::unique_ptr<models::Model> BuildGolden(const formats::SafetensorsFile& file)
 TensorsByName GoldenInputs(const formats::SafetensorsFile& file);
 
 // What `model` computes from `inputs`, by the names of the file's layout: pixels or patches give features, grid and
-// logits; ids give text_features, text_tokens and text_logits; both give logits_per_image; regions with ids give
+// logits; ids give text_features, text_tokens and text_logits, of a decoder (with memory, if it reads one) hidden and
+// token_logits; both give logits_per_image; regions with ids give
 // joint_features, joint_text_tokens, joint_regions and the heads. Outputs that a model lacks are left out. Recorded
 // when a tape is active. Throws what the capabilities throw.
 TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& inputs);

@@ -2,16 +2,13 @@
 // reading.
 #include "library/vector_index.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "base/error.h"
+#include "base/module.h"
 #include "base/parallel.h"
 #include "library/dot.h"
 #include "library/faiss_module.h"
@@ -50,23 +47,9 @@ class Best {
 
 // The module, loaded once for each place and never unloaded (its threads live on); nullptr when it is not there.
 const FaissModule* LoadFaiss(const std::string& path) {
-  std::vector<std::string> places = {path};
-  if (path.empty()) {
-    std::error_code ignored;
-    const std::string beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path().string();
-    const char* folder = std::getenv("FOVEA_MODULES");
-    places = {folder != nullptr ? std::string(folder) : "", beside, beside + "/../lib/fovea", "/usr/local/lib/fovea",
-              "/usr/lib/fovea"};
-    std::erase(places, "");
-    for (std::string& place : places) place += std::string("/") + kFaissModuleFile;
-  }
-  for (const std::string& place : places) {
-    void* handle = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) continue;
-    const auto entry = reinterpret_cast<FaissModuleEntry>(::dlsym(handle, kFaissModuleEntry));
-    if (entry != nullptr && entry()->version == kFaissModuleVersion) return entry();
-    ::dlclose(handle);
-  }
+  const auto entry =
+      reinterpret_cast<FaissModuleEntry>(base::FindModuleEntry(kFaissModuleFile, kFaissModuleEntry, path));
+  if (entry != nullptr && entry()->version == kFaissModuleVersion) return entry();
   return nullptr;
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/file.h"
 #include "media/codec.h"
+#include "media/encode.h"
 
 namespace fovea::media {
 namespace {
@@ -197,22 +198,30 @@ const Codec kJpegCodec = {Matches, Probe, Decode};
 
 namespace fovea {
 
-void WriteJpeg(const std::string& path, const Image& image, int quality) {
+namespace media {
+
+std::vector<uint8_t> EncodeJpeg(const Image& image, int quality) {
   Require(!image.empty() && image.width <= JPEG_MAX_DIMENSION && image.height <= JPEG_MAX_DIMENSION,
           "[image] expected a picture of 1 to 65500 px a side for JPEG, got ", image.width, "x", image.height);
   Require(quality >= 1 && quality <= 100, "[image] expected a JPEG quality from 1 to 100, got ", quality);
   jpeg_compress_struct info{};
-  media::ErrorState error{};
+  ErrorState error{};
   info.err = jpeg_std_error(&error.manager);
-  error.manager.error_exit = media::JumpOut;
-  error.manager.emit_message = media::IgnoreMessage;
+  error.manager.error_exit = JumpOut;
+  error.manager.emit_message = IgnoreMessage;
   unsigned char* bytes = nullptr;
   unsigned long size = 0;
-  const bool is_done = media::Compress(info, error, image, quality, &bytes, &size);
+  const bool is_done = Compress(info, error, image, quality, &bytes, &size);
   jpeg_destroy_compress(&info);
   const std::unique_ptr<unsigned char, void (*)(void*)> owner(bytes, std::free);
-  if (!is_done) Fail(ErrorCode::kInternal, "[image] cannot write ", base::PrintableUtf8(path), ": ", error.message);
-  base::WriteFileAtomically(path, {bytes, size});
+  if (!is_done) Fail(ErrorCode::kInternal, "[image] cannot write a JPEG: ", error.message);
+  return {bytes, bytes + size};
+}
+
+}  // namespace media
+
+void WriteJpeg(const std::string& path, const Image& image, int quality) {
+  base::WriteFileAtomically(path, media::EncodeJpeg(image, quality));
 }
 
 }  // namespace fovea

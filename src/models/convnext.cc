@@ -9,6 +9,7 @@
 //
 // Legend: B batch, Y X picture, P Q grid after the strides so far, C channels, D features, V classes.
 #include <algorithm>
+#include <functional>
 
 #include "nn/conv.h"
 #include "nn/entry.h"
@@ -19,6 +20,7 @@
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
 #include "ops/pool.h"
+#include "tensor/tape.h"
 
 namespace fovea::models {
 namespace {
@@ -154,8 +156,8 @@ struct ConvNext {
     Tensor h = patch_norm(patch(pixels, {.stride_y = config.patch_size, .stride_x = config.patch_size}));
     h = nn::Stage("embeddings", h);  // [B,P,Q,C]
     for (size_t i = 0; i < stages.size(); ++i) {
-      if (stages[i].downsampling) h = (*stages[i].downsampling)(h);  // [B,P/2,Q/2,C]
-      for (const Block& block : stages[i].blocks) h = block(h);      // [B,P,Q,C]
+      if (stages[i].downsampling) h = (*stages[i].downsampling)(h);                           // [B,P/2,Q/2,C]
+      for (const Block& block : stages[i].blocks) h = Tape::Recomputed(h, std::cref(block));  // [B,P,Q,C]
       h = nn::Stage("stages", static_cast<int64_t>(i), h);
     }
     const Tensor features = nn::Stage("layernorm", norm(GlobalAvgPool(h)));  // [B,D]

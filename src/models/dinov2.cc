@@ -8,6 +8,8 @@
 // belongs to pre-training: it is kept and saved, and not used. Variants with registers are another model_type.
 //
 // Legend: B batch, Y X picture, P Q grid of patches, T = 1 + P Q tokens, D model, F ffn, V classes.
+#include <functional>
+
 #include "nn/attention.h"
 #include "nn/entry.h"
 #include "nn/norm.h"
@@ -18,6 +20,7 @@
 #include "ops/dropout.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
+#include "tensor/tape.h"
 
 namespace fovea::models {
 namespace {
@@ -160,7 +163,8 @@ struct Dinov2 {
     Tensor h = Concat({Expand(cls_token, {B, 1, D}), Reshape(patches, {B, P * Q, D})}, 1);  // [B,T,D]
     h = h + nn::ResizePositions(positions, {config.Grid(), config.Grid()}, {P, Q});         // [B,T,D]
     h = nn::Stage("embeddings", Dropout(h, config.hidden_dropout_prob));                    // [B,T,D]
-    for (size_t i = 0; i < layers.size(); ++i) h = nn::Stage("layers", static_cast<int64_t>(i), layers[i](h));
+    for (size_t i = 0; i < layers.size(); ++i)
+      h = nn::Stage("layers", static_cast<int64_t>(i), Tape::Recomputed(h, std::cref(layers[i])));
     h = nn::Stage("layernorm", norm(h));                    // [B,T,D]
     const Tensor cls = Reshape(Slice(h, 1, 0, 1), {B, D});  // [B,D]
     const Tensor places = Slice(h, 1, 1, 1 + P * Q);        // [B,P*Q,D]

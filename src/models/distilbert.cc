@@ -15,6 +15,7 @@
 #include "nn/stage.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
+#include "tensor/tape.h"
 
 namespace fovea::models {
 namespace {
@@ -160,7 +161,10 @@ struct DistilBert {
   TextOutputs EncodeTexts(const TextInputs& inputs) const {
     Tensor h = nn::Stage("embeddings", embeddings(inputs));  // [B,T,D]
     for (size_t i = 0; i < layers.size(); ++i)
-      h = nn::Stage("layers", static_cast<int64_t>(i), layers[i](h, inputs.mask));  // [B,T,D]
+      h = nn::Stage("layers", static_cast<int64_t>(i),
+                    Tape::Recomputed(h, [layer = &layers[i], mask = inputs.mask](const Tensor& x) {
+                      return (*layer)(x, mask);
+                    }));  // [B,T,D]
     TextOutputs outputs{.features = {}, .tokens = h, .logits = {}};
     if (word_head) outputs.logits = (*word_head)(h, embeddings.word_embeddings.weight);  // [B,T,V]
     if (classifier) {

@@ -10,6 +10,8 @@
 // the reference.
 //
 // Legend: B batch, Y X picture, P Q grid after the strides so far, C channels, D features, V classes.
+#include <functional>
+
 #include "nn/conv.h"
 #include "nn/entry.h"
 #include "nn/linear.h"
@@ -18,6 +20,7 @@
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
 #include "ops/pool.h"
+#include "tensor/tape.h"
 
 namespace fovea::models {
 namespace {
@@ -150,7 +153,7 @@ struct ResNet {
     Tensor h = MaxPool2d(stem(pixels), {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}});
     h = nn::Stage("embeddings", h);  // [B,Y/4,X/4,C]
     for (size_t i = 0; i < stages.size(); ++i) {
-      for (const Block& block : stages[i].blocks) h = block(h);
+      for (const Block& block : stages[i].blocks) h = Tape::Recomputed(h, std::cref(block));
       h = nn::Stage("stages", static_cast<int64_t>(i), h);  // [B,P,Q,C]
     }
     const Tensor features = nn::Stage("pooled", GlobalAvgPool(h));       // [B,D]

@@ -1,5 +1,6 @@
 #include "nn/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -18,29 +19,47 @@ LinearOptions Projection(int64_t in, int64_t out, bool has_bias) {
 
 int64_t MemoryDim(const MultiHeadAttention::Options& o) { return o.memory_dim > 0 ? o.memory_dim : o.dim; }
 
-// Attention spelt out, with weights that can be dropped: only while training, where the fused kernel has no dropout.
-Tensor AttendWithDropout(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& mask, double rate) {
-  const float scale = mask.scale.value_or(1.0f / std::sqrt(static_cast<float>(q.dim(3))));
-  Tensor scores = MatMul(q, k, {.transpose_b = true}) * scale;  // [B,H,T,S]
-  if (mask.bias.defined()) scores = scores + mask.bias;
-  if (mask.key_mask.defined() || mask.is_causal) {
-    const auto [B, H, T, S] = scores.Dims<4>("attention");
-    Tensor seen = Tensor::Empty({B, 1, T, S}, DType::kBool);
-    const Tensor keys = mask.key_mask.defined() ? mask.key_mask.Contiguous() : Tensor();
-    for (int64_t b = 0; b < B; ++b) {
-      for (int64_t t = 0; t < T; ++t) {
-        for (int64_t s = 0; s < S; ++s) {
-          const bool exists = !keys.defined() || keys.data<bool>()[b * S + s];
-          seen.mutable_data<bool>()[(b * T + t) * S + s] = exists && (!mask.is_causal || s <= t + S - T);
-        }
+// Which keys each query sees, bool [B,1,T,S].
+Tensor Seen(const AttentionOptions& mask, int64_t B, int64_t T, int64_t S) {
+  Tensor seen = Tensor::Empty({B, 1, T, S}, DType::kBool);
+  const Tensor keys = mask.key_mask.defined() ? mask.key_mask.Contiguous() : Tensor();
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t t = 0; t < T; ++t) {
+      const int64_t end = mask.is_causal ? std::max(t + 1, mask.bidirectional) + S - T : S;
+      const int64_t begin = mask.is_causal && mask.window > 0 ? t + 1 + S - T - mask.window : 0;
+      for (int64_t s = 0; s < S; ++s) {
+        const bool exists = !keys.defined() || keys.data<bool>()[b * S + s];
+        seen.mutable_data<bool>()[(b * T + t) * S + s] = exists && begin <= s && s < end;
       }
     }
-    scores = Where(seen, scores, Tensor::Full({1}, -INFINITY, scores.dtype()));
   }
-  return MatMul(Dropout(Softmax(scores), rate), v);  // [B,H,T,E]
+  return seen;
+}
+
+// Each key head once for every query head that reads it: [B,K,S,E] -> [B,H,S,E].
+Tensor Repeated(const Tensor& x, int64_t heads) {
+  const auto [B, K, S, E] = x.Dims<4>("attention");
+  if (K == heads) return x;
+  return Reshape(Expand(Unsqueeze(x, 2), {B, K, heads / K, S, E}), {B, heads, S, E});
+}
+
+// Attention spelt out, with weights that can be dropped: only while training.
+Tensor AttendWithDropout(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& mask, double rate) {
+  const auto [B, H, T, E] = q.Dims<4>("attention");
+  const float scale = mask.scale.value_or(1.0f / std::sqrt(static_cast<float>(E)));
+  Tensor scores = MatMul(q, Repeated(k, H), {.transpose_b = true}) * scale;  // [B,H,T,S]
+  if (mask.bias.defined()) scores = scores + mask.bias;
+  if (mask.key_mask.defined() || mask.is_causal)
+    scores = Where(Seen(mask, B, T, k.dim(2)), scores, Tensor::Full({1}, -INFINITY, scores.dtype()));
+  return MatMul(Dropout(Softmax(scores), rate), Repeated(v, H));  // [B,H,T,E]
 }
 
 }  // namespace
+
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, double dropout) {
+  const bool drops = dropout > 0 && Tape::IsTraining();
+  return drops ? AttendWithDropout(q, k, v, options, dropout) : ScaledDotProductAttention(q, k, v, options);
+}
 
 MultiHeadAttention::MultiHeadAttention(const Options& o)
     : q(Projection(o.dim, o.dim, o.has_qkv_bias)),
@@ -58,9 +77,7 @@ Tensor MultiHeadAttention::Heads(const Tensor& projected) const {
 
 Tensor MultiHeadAttention::Attend(const Tensor& query, const Tensor& key, const Tensor& value,
                                   const AttentionOptions& mask) const {
-  const bool drops = options_.dropout > 0 && Tape::IsTraining();
-  const Tensor y = drops ? AttendWithDropout(query, key, value, mask, options_.dropout)
-                         : ScaledDotProductAttention(query, key, value, mask);                          // [B,H,T,E]
+  const Tensor y = nn::Attend(query, key, value, mask, options_.dropout);                               // [B,H,T,E]
   const Tensor joined = Reshape(Permute(y, {0, 2, 1, 3}), {query.dim(0), query.dim(2), options_.dim});  // [B,T,D]
   return options_.has_out ? out(joined) : joined;                                                       // [B,T,D]
 }

@@ -9,6 +9,10 @@
 
 namespace fovea::nn {
 
+// ScaledDotProductAttention whose weights are dropped with probability `dropout` while training (then spelt out, as the
+// fused kernel has no dropout).
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, double dropout);
+
 class MultiHeadAttention {
  public:
   struct Options {

@@ -56,7 +56,7 @@ BatchNorm2d::BatchNorm2d(const Options& options)
       options_(options) {}
 
 Tensor BatchNorm2d::operator()(const Tensor& x) const {
-  if (Tape::IsTraining()) {
+  if (Tape::IsTraining() && !Tape::IsRecomputing()) {
     running_mean.MarkChanged();
     running_var.MarkChanged();
     if (num_batches_tracked.has_value()) ++*num_batches_tracked.value().mutable_data<int64_t>();

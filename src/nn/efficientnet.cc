@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "base/error.h"
 #include "nn/stage.h"
@@ -11,6 +12,7 @@
 #include "ops/pool.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
+#include "tensor/tape.h"
 
 namespace fovea::nn {
 
@@ -175,7 +177,8 @@ void EfficientNetBody::Visit(Visitor& v) {
 Tensor EfficientNetBody::operator()(const Tensor& pixels, const std::string& prefix) const {
   Tensor h = stem(pixels, {.stride_y = 2, .stride_x = 2, .pad_bottom = 1, .pad_right = 1});
   h = Stage(prefix + "embeddings", h);  // [B,Y/2,X/2,C]
-  for (size_t i = 0; i < blocks.size(); ++i) h = Stage(prefix + "blocks", static_cast<int64_t>(i), blocks[i](h));
+  for (size_t i = 0; i < blocks.size(); ++i)
+    h = Stage(prefix + "blocks", static_cast<int64_t>(i), Tape::Recomputed(h, std::cref(blocks[i])));
   return h;  // [B,P,Q,C']
 }
 

@@ -20,6 +20,24 @@ JointOutputs Model::EncodeJointly(const JointInputs&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not encode text and regions together");
 }
 
+DecoderSpec Model::Decoder() const { Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts"); }
+
+DecodeOutputs Model::Decode(const DecodeInputs&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts");
+}
+
+Tensor Model::EmbedTokens(const Tensor&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts");
+}
+
+Tensor Model::EmbedImages(const Tensor&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts about pictures");
+}
+
+Tensor Model::EmbedPatches(const PatchInputs&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts about pictures cut into patches");
+}
+
 Tensor Model::MatchLogits(const Tensor&, const Tensor&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not compare pictures with texts");
 }

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "media/preprocess.h"
+#include "nn/decode.h"
 #include "nn/parameter.h"
 #include "tensor/named_tensor.h"
 
@@ -97,6 +98,20 @@ class Model {
   virtual bool CanEncodeJointly() const { return false; }
   virtual JointOutputs EncodeJointly(const JointInputs& inputs) const;
 
+  // Continues a text; see nn/decode.h.
+  virtual bool CanDecode() const { return false; }
+  virtual DecoderSpec Decoder() const;
+  virtual DecodeOutputs Decode(const DecodeInputs& inputs) const;
+  // The vectors of words, as DecodeInputs::embeddings takes them: ids i64 [B,T] -> [B,T,D].
+  virtual Tensor EmbedTokens(const Tensor& ids) const;
+  // What a decoder is given of pictures: the vectors that replace image tokens or stand before the text, or the memory
+  // of cross-attention. pixels [B,Y,X,C] -> [B,N,D].
+  virtual bool CanEmbedImages() const { return false; }
+  virtual Tensor EmbedImages(const Tensor& pixels) const;
+  // The same of pictures cut into patches.
+  virtual bool CanEmbedPatches() const { return false; }
+  virtual Tensor EmbedPatches(const PatchInputs& inputs) const;
+
   virtual Matching HowItMatches() const { return Matching::kNone; }
   // Scores of each picture with each text, with the model's own scale and bias: image features [N,D] and text features
   // [M,D], not normalised -> logits_per_image [N,M].
@@ -144,8 +159,9 @@ struct Entry {
 std::span<const Entry* const> AllEntries();
 
 // Wraps a network (constructed from its config) whose Visit lists its parameters and whose member functions are its
-// capabilities: EncodeImages, EncodePatches, EncodeTexts (with Texts), EncodeJointly, MatchLogits (with HowItMatches),
-// and FeatureSize. A network that has a function only with some configurations adds `bool Can...() const`.
+// capabilities: EncodeImages, EncodePatches, EncodeTexts (with Texts), EncodeJointly, Decode (with Decoder and
+// EmbedTokens), EmbedImages, EmbedPatches, MatchLogits (with HowItMatches), and FeatureSize. A network that has a
+// function only with some configurations adds `bool Can...() const`.
 template <typename Net>
 class ModelOf final : public Model {
  public:
@@ -166,6 +182,18 @@ class ModelOf final : public Model {
     return kEncodesTexts;
   }
   bool CanEncodeJointly() const override { return kEncodesJointly; }
+  bool CanDecode() const override {
+    if constexpr (requires { net_.CanDecode(); }) return net_.CanDecode();
+    return kDecodes;
+  }
+  bool CanEmbedImages() const override {
+    if constexpr (requires { net_.CanEmbedImages(); }) return net_.CanEmbedImages();
+    return kEmbedsImages;
+  }
+  bool CanEmbedPatches() const override {
+    if constexpr (requires { net_.CanEmbedPatches(); }) return net_.CanEmbedPatches();
+    return kEmbedsPatches;
+  }
 
   int64_t FeatureSize() const override {
     if constexpr (requires { net_.FeatureSize(); }) return net_.FeatureSize();
@@ -195,6 +223,26 @@ class ModelOf final : public Model {
     if constexpr (kEncodesJointly) return net_.EncodeJointly(inputs);
     return Model::EncodeJointly(inputs);
   }
+  DecoderSpec Decoder() const override {
+    if constexpr (kDecodes) return net_.Decoder();
+    return Model::Decoder();
+  }
+  DecodeOutputs Decode(const DecodeInputs& inputs) const override {
+    if constexpr (kDecodes) return net_.Decode(inputs);
+    return Model::Decode(inputs);
+  }
+  Tensor EmbedTokens(const Tensor& ids) const override {
+    if constexpr (kDecodes) return net_.EmbedTokens(ids);
+    return Model::EmbedTokens(ids);
+  }
+  Tensor EmbedImages(const Tensor& pixels) const override {
+    if constexpr (kEmbedsImages) return net_.EmbedImages(pixels);
+    return Model::EmbedImages(pixels);
+  }
+  Tensor EmbedPatches(const PatchInputs& inputs) const override {
+    if constexpr (kEmbedsPatches) return net_.EmbedPatches(inputs);
+    return Model::EmbedPatches(inputs);
+  }
   Tensor MatchLogits(const Tensor& image_features, const Tensor& text_features) const override {
     if constexpr (kMatches) return net_.MatchLogits(image_features, text_features);
     return Model::MatchLogits(image_features, text_features);
@@ -205,6 +253,9 @@ class ModelOf final : public Model {
   static constexpr bool kEncodesPatches = requires(const Net& net, const PatchInputs& i) { net.EncodePatches(i); };
   static constexpr bool kEncodesTexts = requires(const Net& net, const TextInputs& i) { net.EncodeTexts(i); };
   static constexpr bool kEncodesJointly = requires(const Net& net, const JointInputs& i) { net.EncodeJointly(i); };
+  static constexpr bool kDecodes = requires(const Net& net, const DecodeInputs& i) { net.Decode(i); };
+  static constexpr bool kEmbedsImages = requires(const Net& net, const Tensor& t) { net.EmbedImages(t); };
+  static constexpr bool kEmbedsPatches = requires(const Net& net, const PatchInputs& i) { net.EmbedPatches(i); };
   static constexpr bool kMatches = requires(const Net& net, const Tensor& t) { net.MatchLogits(t, t); };
   Net net_;
 };

@@ -1,5 +1,7 @@
-// The linear layer.
+// The linear layer, and two ways of sharing: several layers with one input, and a layer that reads a table of vectors.
 #pragma once
+
+#include <initializer_list>
 
 #include "nn/derived.h"
 #include "nn/parameter.h"
@@ -10,9 +12,10 @@ namespace fovea::nn {
 struct LinearOptions {
   int64_t in_features, out_features;
   bool has_bias = true;
+  bool is_transposed = false;  // the weight is [I,O], as TensorFlow's and GPT-2's
 };
 
-// weight [O,I] in PyTorch order, bias [O].
+// weight [O,I] in PyTorch order (or [I,O], see above), bias [O].
 class Linear {
  public:
   explicit Linear(const LinearOptions& options);
@@ -23,8 +26,31 @@ class Linear {
 
   Parameter weight, bias;
 
+  bool has_bias() const { return has_bias_; }
+
  private:
-  bool has_bias_;
+  bool has_bias_, is_transposed_;
+  Derived<kernels::PackedLinear> packed_;
+};
+
+// Linear layers with one input (queries, keys and values), multiplied by at once in inference: one joined copy of their
+// weights instead of one packed copy each. Of weights in PyTorch order.
+class JoinedLinear {
+ public:
+  // x [...,I] -> [...,O1+O2+...], in the order of `parts`: always the same ones. Nothing is recorded.
+  Tensor operator()(const Tensor& x, std::initializer_list<const Linear*> parts) const;
+
+ private:
+  Derived<kernels::PackedLinear> packed_;
+  Derived<Tensor> bias_;
+};
+
+// A linear layer without bias whose weight [V,D] belongs to somebody else: an output head tied to the vectors of words.
+class TiedLinear {
+ public:
+  Tensor operator()(const Tensor& x, const Parameter& weight) const;  // [...,D] -> [...,V]
+
+ private:
   Derived<kernels::PackedLinear> packed_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
+#include "tensor/tape.h"
 
 namespace fovea::nn {
 
@@ -28,6 +29,10 @@ void EncoderBlock::Visit(Visitor& v) {
 Tensor EncoderBlock::Mlp(const Tensor& x) const { return Dropout(fc2(fc1(x, options_.act)), options_.dropout); }
 
 Tensor EncoderBlock::operator()(const Tensor& x, const AttentionOptions& mask) const {
+  return Tape::Recomputed(x, [this, mask](const Tensor& h) { return Forward(h, mask); });
+}
+
+Tensor EncoderBlock::Forward(const Tensor& x, const AttentionOptions& mask) const {
   const auto attend = [&](const Tensor& h) { return Dropout(attention(h, mask), options_.dropout); };
   if (options_.is_pre_norm) {
     const Tensor h = x + attend(norm1(x));  // [B,T,D]

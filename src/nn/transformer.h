@@ -47,7 +47,8 @@ class EncoderBlock {
   Linear fc1, fc2;
 
  private:
-  Tensor Mlp(const Tensor& x) const;  // [B,T,D] -> [B,T,D]
+  Tensor Forward(const Tensor& x, const AttentionOptions& mask) const;  // [B,T,D] -> [B,T,D]
+  Tensor Mlp(const Tensor& x) const;                                    // [B,T,D] -> [B,T,D]
 
   EncoderBlockOptions options_;
   const EncoderBlockNames* names_;

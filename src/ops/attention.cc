@@ -25,14 +25,23 @@ void CheckOperands(const Tensor& q, const Tensor& k, const Tensor& v) {
           " and ", v.shape());
   Require(K > 0 && H % K == 0, "[attention] expected a number of query heads that is a multiple of the key heads, got ",
           H, " and ", K);
-  ops::RequireSameFloat(q, k, kWho);
-  ops::RequireSameFloat(q, v, kWho);
+  ops::RequireSameFloat(k, v, kWho);
+  if (Tape::Active() != nullptr) {
+    ops::RequireSameFloat(q, k, kWho);
+  } else {
+    ops::RequireFloat(q, kWho);
+  }
 }
 
 kernels::AttentionOptions CheckedOptions(const Tensor& q, const Tensor& k, const AttentionOptions& options) {
   kernels::AttentionOptions checked;
   checked.scale = options.scale.value_or(1.0f / std::sqrt(static_cast<float>(q.dim(3))));
   checked.is_causal = options.is_causal;
+  Require(options.window >= 0 && 0 <= options.bidirectional && options.bidirectional <= q.dim(2),
+          "[attention] expected a window of 0 or more and a prefix of 0 to ", q.dim(2), " queries, got ",
+          options.window, " and ", options.bidirectional);
+  checked.window = options.window;
+  checked.bidirectional = options.bidirectional;
   if (options.bias.defined()) {
     const Shape scores = {q.dim(0), q.dim(1), q.dim(2), k.dim(2)};
     ops::RequireFloat(options.bias, kWho);

@@ -1,7 +1,10 @@
 #include "ops/norm.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
+#include "base/parallel.h"
 #include "kernels/norm/norm.h"
 #include "ops/checks.h"
 #include "tensor/tape.h"
@@ -65,6 +68,73 @@ void Move(const Tensor& running, const Tensor& batch, float momentum, double cor
     const double target = batch.data<float>()[c] * correction;
     value[c] = static_cast<float>((1.0 - momentum) * static_cast<double>(value[c]) + momentum * target);
   }
+}
+
+// ---- batch norm over the rows of several processes
+
+// Moments [1,C] of N rows here become those of the rows of all processes; returns how many these are.
+double JoinMoments(int64_t N, const Tensor& mean, const Tensor& variance) {
+  const auto& sum_across = *Tape::SumAcross();
+  const int64_t C = mean.numel();
+  float *m = mean.mutable_data<float>(), *v = variance.mutable_data<float>();
+  const auto rows = static_cast<double>(N);
+  std::vector<double> sums(static_cast<size_t>(C) + 1), squares(static_cast<size_t>(C));
+  for (int64_t c = 0; c < C; ++c) sums[static_cast<size_t>(c)] = rows * m[c];
+  sums.back() = rows;
+  sum_across(sums);
+  const double total = sums.back();
+  for (int64_t c = 0; c < C; ++c) {
+    const double joint = sums[static_cast<size_t>(c)] / total;
+    squares[static_cast<size_t>(c)] = rows * (v[c] + (m[c] - joint) * (m[c] - joint));
+    m[c] = static_cast<float>(joint);
+  }
+  sum_across(squares);
+  for (int64_t c = 0; c < C; ++c) v[c] = static_cast<float>(squares[static_cast<size_t>(c)] / total);
+  return total;
+}
+
+// Where the statistics depend on the rows of all processes, so do the gradients: the two sums of a batch norm's
+// backward pass are added up across processes, too. Gradients of gamma and beta stay those of the rows here.
+Tensor NormalizeAcross(const Tensor& x, const Tensor& pixels, const Tensor& mean, const Tensor& variance, double total,
+                       const BatchNormParameters& parameters, float eps) {
+  const int64_t C = pixels.shape()[2];
+  const Tensor rstd = InverseRoots(variance, eps);
+  const Tensor scale = parameters.gamma.defined() ? Wide(parameters.gamma, C, "gamma", "batch_norm")
+                                                  : Tensor::Full({C}, 1.0f),
+               shift = Wide(parameters.beta, C, "beta", "batch_norm");
+  Tensor y = Tensor::Empty(pixels.shape(), x.dtype());
+  kernels::GroupNormApply(pixels, mean, rstd, scale, shift, y);
+  return Record(
+      {&x, &parameters.gamma, &parameters.beta}, y.View(x.shape()),
+      [=, shape = x.shape(), sum_across = Tape::SumAcross(), gamma_type = parameters.gamma.dtype(),
+       beta_type = parameters.beta.dtype()](const Tensor& dy, const Needs&) {
+        Tensor wide = Tensor::Empty(pixels.shape()), dgamma = Tensor::Empty({C}), dbeta = Tensor::Empty({C});
+        const Tensor values = pixels.To(DType::kF32);
+        kernels::GroupNormBackward(values, mean, rstd, scale, dy.View(pixels.shape()).To(DType::kF32),
+                                   /*through_moments=*/false, wide, dgamma, dbeta);
+        std::vector<double> sums(dgamma.values<float>().begin(), dgamma.values<float>().end());
+        sums.insert(sums.end(), dbeta.values<float>().begin(), dbeta.values<float>().end());
+        (*sum_across)(sums);
+        // dx = gamma rstd (dy - mean(dy) - xhat mean(dy xhat)); the kernel gave the first term.
+        std::vector<float> slope(static_cast<size_t>(C)), offset(static_cast<size_t>(C));
+        for (int64_t c = 0; c < C; ++c) {
+          const double r = rstd.data<float>()[c], factor = scale.data<float>()[c] * r / total;
+          const double by_value = factor * r * sums[static_cast<size_t>(c)];
+          slope[static_cast<size_t>(c)] = static_cast<float>(by_value);
+          offset[static_cast<size_t>(c)] =
+              static_cast<float>(factor * sums[static_cast<size_t>(C + c)] - by_value * mean.data<float>()[c]);
+        }
+        float* dx = wide.mutable_data<float>();
+        const float* value = values.data<float>();
+        base::ParallelFor(values.numel() / C, std::max<int64_t>(1, (1 << 14) / C), [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin * C; i < end * C; i += C) {
+            for (int64_t c = 0; c < C; ++c)
+              dx[i + c] -= slope[static_cast<size_t>(c)] * value[i + c] + offset[static_cast<size_t>(c)];
+          }
+        });
+        return InputGradients{wide.To(pixels.dtype()).View(shape), Narrow(dgamma, gamma_type),
+                              Narrow(dbeta, beta_type)};
+      });
 }
 
 }  // namespace
@@ -140,8 +210,12 @@ Tensor BatchNorm(const Tensor& x, const BatchNormParameters& parameters, const B
   if (is_training) {
     Require(N > 1, "[batch_norm] expected more than one value per channel while training, got ", x.shape());
     kernels::GroupMoments(pixels, mean, variance);
-    Move(parameters.running_mean, mean, options.momentum, 1.0);
-    Move(parameters.running_variance, variance, options.momentum, static_cast<double>(N) / static_cast<double>(N - 1));
+    const double total = Tape::SumAcross() == nullptr ? static_cast<double>(N) : JoinMoments(N, mean, variance);
+    if (!Tape::IsRecomputing()) {
+      Move(parameters.running_mean, mean, options.momentum, 1.0);
+      Move(parameters.running_variance, variance, options.momentum, total / (total - 1));
+    }
+    if (Tape::SumAcross() != nullptr) return NormalizeAcross(x, pixels, mean, variance, total, parameters, options.eps);
   } else {  // copies: training may move the running statistics before the backward pass
     mean.CopyFrom(parameters.running_mean.View({1, C}));
     variance.CopyFrom(parameters.running_variance.View({1, C}));

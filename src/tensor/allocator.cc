@@ -75,6 +75,11 @@ class BlockCache {
     stats_.cached_bytes = 0;
   }
 
+  void ResetPeak() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stats_.peak_bytes = stats_.in_use_bytes;
+  }
+
   AllocatorStats stats() {
     const std::lock_guard<std::mutex> lock(mutex_);
     return stats_;
@@ -95,6 +100,8 @@ BlockCache& Cache() {
 }  // namespace
 
 AllocatorStats GetAllocatorStats() { return Cache().stats(); }
+
+void ResetAllocatorPeak() { Cache().ResetPeak(); }
 
 void TrimAllocator() { Cache().Trim(); }
 

@@ -26,6 +26,8 @@ struct AllocatorStats {
 };
 
 AllocatorStats GetAllocatorStats();
+// Lets peak_bytes start anew from what is in use now.
+void ResetAllocatorPeak();
 
 // Gives every waiting block back to the system.
 void TrimAllocator();

@@ -1,5 +1,7 @@
 #include "tensor/tape.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace fovea {
@@ -42,6 +44,12 @@ Tape* Tape::Active() { return active_tape; }
 
 bool Tape::IsTraining() { return active_tape != nullptr && active_tape->options_.is_training; }
 
+bool Tape::IsRecomputing() { return active_tape != nullptr && active_tape->is_recomputing_; }
+
+const std::function<void(std::span<double>)>* Tape::SumAcross() {
+  return active_tape == nullptr ? nullptr : active_tape->options_.sum_across;
+}
+
 uint64_t Tape::NextRandomSeed() {
   FOVEA_DCHECK(active_tape != nullptr);
   return active_tape->options_.seed * 0x9E3779B97F4A7C15u + ++active_tape->random_calls_;
@@ -65,10 +73,53 @@ bool Tape::AnyTracked(std::span<const Tensor* const> tensors) const {
 }
 
 void Tape::Append(std::span<const Tensor* const> inputs, const Tensor& output, Vjp vjp) {
+  if (probed_ != nullptr) {
+    for (const Tensor* input : inputs) {
+      if (!input->defined() || tracked_.contains(input->id()) || !probed_->IsTracked(*input)) continue;
+      if (std::ranges::find(needed_, input->id()) == needed_.end()) needed_.push_back(input->id());
+    }
+    tracked_.emplace(output.id(), Kind::kDerived);
+    return;
+  }
   Node node{.inputs = {}, .output = output.id(), .vjp = std::move(vjp)};
   for (const Tensor* input : inputs) node.inputs.push_back(input->defined() ? input->id() : 0);
   tracked_.emplace(output.id(), Kind::kDerived);
   nodes_.push_back(std::move(node));
+}
+
+Tensor Tape::RecomputedBlock(const Tensor& x, const std::function<Tensor(const Tensor&)>& function) {
+  Tape* outer = active_tape;
+  if (outer->probed_ != nullptr) return function(x);  // inside another block
+  const uint64_t random_calls = outer->random_calls_;
+  std::vector<uint64_t> needed;
+  Tensor y;
+  {
+    Tape probe(outer->options_);
+    probe.random_calls_ = random_calls;
+    probe.probed_ = outer;
+    probe.is_recomputing_ = outer->is_recomputing_;
+    y = function(x);
+    outer->random_calls_ = probe.random_calls_;
+    if (!probe.tracked_.contains(y.id())) return y;
+    needed = std::move(probe.needed_);
+  }
+  ++outer->recomputed_blocks_;
+  outer->tracked_.emplace(y.id(), Kind::kDerived);
+  outer->nodes_.push_back(
+      {.inputs = needed, .output = y.id(), .vjp = [=, options = outer->options_](const Tensor& dy, const Needs&) {
+         Tape again(options);
+         again.random_calls_ = random_calls;
+         again.is_recomputing_ = true;
+         for (const uint64_t id : needed) again.tracked_.emplace(id, Kind::kLeaf);
+         const Gradients gradients = again.Backward(function(x), dy);
+         InputGradients by_input;
+         for (const uint64_t id : needed) {
+           const auto found = gradients.by_id_.find(id);
+           by_input.push_back(found == gradients.by_id_.end() ? Tensor() : found->second);
+         }
+         return by_input;
+       }});
+  return y;
 }
 
 Gradients Tape::Backward(const Tensor& output, const Tensor& seed) {

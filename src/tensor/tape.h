@@ -59,6 +59,11 @@ class Tape {
     bool is_training = true;
     // Of everything random in the forward (dropout). The same seed gives the same masks, in the order of the calls.
     uint64_t seed = 0;
+    // Recomputed() keeps nothing of its function and runs it again in the backward pass: less memory, a second forward.
+    bool recomputes = false;
+    // Adds up the given numbers over all processes of a run, in place; nullptr when there is one process. Batch norms
+    // use it while training, so every process must run the same operators in the same order.
+    const std::function<void(std::span<double>)>* sum_across = nullptr;
   };
 
   Tape() : Tape(Options{}) {}
@@ -69,7 +74,9 @@ class Tape {
 
   // Asks for the gradient of `leaf`. Floating-point tensors only.
   void Watch(const Tensor& leaf);
-  bool IsTracked(const Tensor& tensor) const { return tracked_.contains(tensor.id()); }
+  bool IsTracked(const Tensor& tensor) const {
+    return tracked_.contains(tensor.id()) || (probed_ != nullptr && probed_->IsTracked(tensor));
+  }
 
   // Gradients of the one-element `output` (or of sum(output * seed)). Frees what was recorded on the way: once per
   // tape. Gradients of intermediate tensors are dropped as soon as they are used, unless they were watched.
@@ -80,6 +87,23 @@ class Tape {
   static bool IsTraining();
   // A new number for each call, from the seed of the active tape. Only while a tape is active.
   static uint64_t NextRandomSeed();
+
+  // function(x), where what is recorded inside is dropped and made again when the gradient comes by (gradient
+  // checkpointing; Chen et al. 2016, arXiv 1604.06174), if the active tape asks for that. `function` is a block of a
+  // network: copyable, the same result each time, and what it refers to must live until Backward. Random masks repeat,
+  // statistics move once, gradients are those of the plain computation.
+  template <typename Function>
+  static Tensor Recomputed(const Tensor& x, Function&& function) {
+    if (Active() == nullptr || !Active()->options_.recomputes) return function(x);
+    return RecomputedBlock(x, std::forward<Function>(function));
+  }
+  // Calls of Recomputed that this tape will run again.
+  int64_t recomputed_blocks() const { return recomputed_blocks_; }
+  // True while a block runs for the second time: what a first pass leaves behind besides its result (moved statistics)
+  // must be left alone.
+  static bool IsRecomputing();
+  // Options::sum_across of the active tape, nullptr without one.
+  static const std::function<void(std::span<double>)>* SumAcross();
 
   // Nothing is recorded on this thread while in scope.
   class Pause {
@@ -104,12 +128,18 @@ class Tape {
     Vjp vjp;
   };
   enum class Kind : uint8_t { kLeaf, kDerived };
+  static Tensor RecomputedBlock(const Tensor& x, const std::function<Tensor(const Tensor&)>& function);
 
   Options options_;
   uint64_t random_calls_ = 0;
   Tape* outer_;
   std::vector<Node> nodes_;
   std::unordered_map<uint64_t, Kind> tracked_;
+  // Of the first pass over a block: it keeps nothing, and notes which tensors of the outer tape the block needs.
+  const Tape* probed_ = nullptr;
+  std::vector<uint64_t> needed_;
+  bool is_recomputing_ = false;
+  int64_t recomputed_blocks_ = 0;
 };
 
 // Puts one operator on the active tape, if there is one and it concerns any of `inputs`; returns `output`. Undefined

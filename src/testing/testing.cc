@@ -51,6 +51,7 @@ double WeightedSum(const Tensor& values, const Tensor& weights) {
 std::string SourcePath(const std::string& relative) { return std::string(FOVEA_SOURCE_DIR) + "/" + relative; }
 
 std::string FoveaBinary() { return FOVEA_BINARY; }
+std::string MpiLauncher() { return FOVEA_MPIRUN; }
 
 std::string ShardPath(const std::string& name) {
   const std::string path = SourcePath("../shared/data/" + name);

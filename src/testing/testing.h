@@ -16,6 +16,8 @@ namespace fovea::testing {
 std::string SourcePath(const std::string& relative);
 // The built command-line program.
 std::string FoveaBinary();
+// mpirun, or "" when this build has no MPI (tests then skip and say so).
+std::string MpiLauncher();
 // ../shared/data/NAME beside the source tree, or "" when this machine has no such shard (tests then skip and say so).
 std::string ShardPath(const std::string& name);
 // A fresh empty folder, removed with everything in it at the end of the scope.

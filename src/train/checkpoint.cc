@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kFormat = "fovea-train-1";
+constexpr const char* kFormat = "fovea-train-2";
 
 // Names of the keys that change how often something is written, not what is computed.
 bool IsBookkeeping(const std::string& key) {
@@ -51,9 +51,13 @@ void SaveCheckpoint(const std::string& path, const std::string& recipe, const Ru
   }
   json best = json::array();
   for (const BestModel& model : state.best) best.push_back({{"score", model.score}, {"step", model.step}});
+  json positions = json::array();
+  for (const DataPosition& position : state.positions) {
+    positions.push_back(position.epoch);
+    positions.push_back(position.taken);
+  }
   const json run = {{"step", state.step},
-                    {"epoch", state.position.epoch},
-                    {"taken", state.position.taken},
+                    {"positions", positions},
                     {"updates", updates},
                     {"best", best},
                     {"window_loss", state.window_loss},
@@ -73,7 +77,12 @@ void LoadCheckpoint(const std::string& path, const std::string& recipe, RunState
   CheckRecipe(path, metadata.at("recipe"), recipe);
   const base::Config run = base::Config::Parse(metadata.at("run"), path);
   state.step = run.Require<int64_t>("step");
-  state.position = {.epoch = run.Require<int64_t>("epoch"), .taken = run.Require<int64_t>("taken")};
+  state.positions.clear();
+  const auto positions = run.Require<std::vector<int64_t>>("positions");  // epoch and taken of each process
+  RequireData(!positions.empty() && positions.size() % 2 == 0, "[train] ", base::PrintableUtf8(path), " has ",
+              positions.size(), " numbers as positions");
+  for (size_t i = 0; i < positions.size(); i += 2)
+    state.positions.push_back({.epoch = positions[i], .taken = positions[i + 1]});
   state.window_loss = run.Require<double>("window_loss");
   state.window_norm = run.Require<double>("window_norm");
   state.window_steps = run.Require<int64_t>("window_steps");

@@ -17,8 +17,9 @@ struct BestModel {
 };
 
 struct RunState {
-  int64_t step = 0;  // done
-  DataPosition position;
+  int64_t step = 0;                         // done
+  DataPosition position;                    // of this process
+  std::vector<DataPosition> positions;      // of all processes, when saved or loaded
   std::map<std::string, Tensor> averages;   // EMA by name; empty without
   std::vector<BestModel> best;              // best first
   double window_loss = 0, window_norm = 0;  // sums since the last log step

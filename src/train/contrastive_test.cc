@@ -77,7 +77,7 @@ struct Fixture {
   }
   double Run(const ContrastiveOptions& options) {
     trainable->DropGradients();
-    return ContrastiveStep(*model, pixels, texts, *trainable, options);
+    return ContrastiveStep(*model, {.pixels = pixels, .texts = texts}, *trainable, options);
   }
 };
 

@@ -7,11 +7,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "formats/safetensors.h"
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
-#include "train/data/random.h"
+#include "train/initial.h"
 
 namespace fovea::train {
 namespace {
@@ -64,26 +63,6 @@ std::string WithImageSize(const std::string& text, const std::string& source, in
   }
   edited["do_resize"] = true;
   return edited.dump(2) + "\n";
-}
-
-// He et al. 2015 for convolutions, a deviation of 0.02 for other matrices, 1 for scales, 0 for the rest.
-Tensor Initial(const std::string& path, const nn::Parameter& parameter, uint64_t seed) {
-  const Shape& shape = parameter.shape();
-  if (parameter.kind() == Kind::kCounter) return Tensor::Zeros(shape, DType::kI64);
-  if (shape.rank() < 2) {
-    const bool is_one = path.ends_with("weight") || path.ends_with("running_var");
-    return Tensor::Full(shape, is_one ? 1.0f : 0.0f).Clone();
-  }
-  const uint64_t place = std::stoull(base::ContentHasher().Add(path).Hex().substr(0, 16), nullptr, 16);
-  Random random(MixSeeds(seed, place));
-  const double fan_in = static_cast<double>(shape.numel()) / static_cast<double>(std::max<int64_t>(1, shape[0]));
-  const double deviation = shape.rank() > 2 ? std::sqrt(2.0 / fan_in) : 0.02;
-  Tensor value = Tensor::Empty(shape);
-  for (int64_t i = 0; i < shape.numel(); ++i) {
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - random.Uniform()));
-    value.mutable_data<float>()[i] = static_cast<float>(deviation * radius * std::cos(2 * M_PI * random.Uniform()));
-  }
-  return value;
 }
 
 std::map<std::string, Shape> Shapes(models::Model& model) {
@@ -161,7 +140,7 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
       parameter.Assign(found->second.Contiguous().Clone());
       return;
     }
-    parameter.Assign(Initial(path, parameter, recipe.seed));
+    parameter.Assign(InitialValue(path, parameter, network.config, recipe.seed));
     if (parameter.kind() != Kind::kCounter) network.fresh.push_back(path);
   });
   return network;

@@ -13,7 +13,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-const Words kUnsupported = {"gradient_checkpointing", "precision", "distributed", "cache_features"};
+const Words kUnsupported = {"precision"};
 
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
@@ -80,7 +80,7 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   const base::Config data = recipe.Object("data");
   CheckKeys(data, "data.",
             {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
-             "shuffle_buffer", "threads", "augment"});
+             "shuffle_buffer", "threads", "augment", "cache_features"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -98,13 +98,15 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("image_size", r.image_size, 0, 4096);
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);
+  data.Read("cache_features", r.caches_features);
   if (data.Has("augment") && data.json()["augment"].is_boolean()) {
     r.augment.is_on = data.Get<bool>("augment", true);
     return;
   }
   const base::Config a = Part(data, "augment");
-  CheckKeys(a, "data.augment.",
-            {"crop_scale", "crop_ratio", "flip", "brightness", "contrast", "saturation", "operations", "magnitude"});
+  CheckKeys(
+      a, "data.augment.",
+      {"crop_scale", "crop_ratio", "flip", "brightness", "contrast", "saturation", "hue", "operations", "magnitude"});
   const auto pair = [&](const char* key, double& low, double& high) {
     const auto values = a.Get<std::vector<double>>(key, {low, high});
     Require(values.size() == 2 && values[0] > 0 && values[0] <= values[1], "[recipe] ", a.source(),
@@ -119,6 +121,7 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   a.Read("brightness", r.augment.brightness, 0, 1);
   a.Read("contrast", r.augment.contrast, 0, 1);
   a.Read("saturation", r.augment.saturation, 0, 1);
+  a.Read("hue", r.augment.hue, 0, 0.5);
   a.Read("operations", r.augment.operations, 0, 10);
   a.Read("magnitude", r.augment.magnitude, 0, 10);
 }
@@ -194,14 +197,18 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
 void ReadLoss(const base::Config& recipe, Recipe& r) {
   const base::Config l = Part(recipe, "loss");
   CheckKeys(l, "loss.",
-            r.task == Task::kClassify  ? Words{"label_smoothing"}
-            : r.task == Task::kDistill ? Words{"teacher", "temperature"}
-                                       : Words{"type", "label_smoothing", "margin"});
+            r.task == Task::kClassify ? Words{"label_smoothing"}
+            : r.task == Task::kDistill
+                ? Words{"teacher", "temperature"}
+                : Words{"type", "label_smoothing", "margin", "teacher", "temperature", "distillation"});
   r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
   l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
   l.Read("margin", r.margin, 0, 10);
   l.Read("teacher", r.teacher);
   l.Read("temperature", r.temperature, 1e-4, 1e4);
+  l.Read("distillation", r.distillation, 0, 1);
+  Require(!r.teacher.empty() || !(l.Has("distillation") || l.Has("temperature")), "[recipe] ", l.source(),
+          ": loss.distillation and loss.temperature need loss.teacher");
 }
 
 void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
@@ -212,7 +219,9 @@ void ReadBookkeeping(const base::Config& recipe, Recipe& r) {
   Require((r.epochs > 0) != (r.steps > 0), "[recipe] ", recipe.source(), ": expected either epochs or steps above 0");
   recipe.Read("clip_norm", r.clip_norm, 0, 1e9);
   recipe.Read("ema_decay", r.ema_decay, 0, 0.999999);
+  recipe.Read("layer_decay", r.layer_decay, 0.01, 1);
   recipe.Read("frozen_statistics", r.has_frozen_statistics);
+  recipe.Read("gradient_checkpointing", r.recomputes);
   recipe.Read("log_every", r.log_every, 1, 1e9);
   recipe.Read("validate_every", r.validate_every, 0, 1e9);
   recipe.Read("checkpoint_every", r.checkpoint_every, 1, 1e9);
@@ -249,6 +258,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
              "optimizer",
              "schedule",
              "groups",
+             "layer_decay",
              "lora",
              "loss",
              "batch_size",
@@ -258,6 +268,7 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
              "clip_norm",
              "ema_decay",
              "frozen_statistics",
+             "gradient_checkpointing",
              "log_every",
              "validate_every",
              "checkpoint_every",
@@ -283,6 +294,10 @@ Recipe ReadRecipe(const std::string& file, const std::vector<std::string>& overr
   ReadBookkeeping(recipe, r);
   Require(r.task != Task::kDistill || !r.teacher.empty(), "[recipe] ", recipe.source(),
           ": task distill needs loss.teacher, a model");
+  Require(!r.caches_features || r.task != Task::kClassify, "[recipe] ", recipe.source(),
+          ": data.cache_features serves the tasks contrastive and distill");
+  Require(!r.caches_features || r.task == Task::kDistill || r.has_frozen_statistics, "[recipe] ", recipe.source(),
+          ": data.cache_features needs frozen_statistics: true, so that a frozen tower always gives the same features");
   return r;
 }
 

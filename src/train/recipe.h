@@ -48,12 +48,15 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
+  bool caches_features = false;  // of frozen towers
 
   // ---- optimisation
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
   std::vector<GroupRule> groups;
+  double layer_decay = 1.0;  // of the learning rate, from each block to the one before it
   bool has_frozen_statistics = false;
+  bool recomputes = false;  // gradient checkpointing
   LoraOptions lora;
   int64_t batch_size = 32, micro_batch_size = 0;  // 0: the whole batch at once
   double epochs = 0;
@@ -65,6 +68,7 @@ struct Recipe {
   double margin = 0.2;
   std::string teacher;
   double temperature = 1.0;
+  double distillation = 0.5;  // contrastive with a teacher: its share of the loss
 
   // ---- bookkeeping
   int64_t log_every = 10, validate_every = 0, checkpoint_every = 200;  // steps; validate 0: once an epoch

@@ -16,23 +16,6 @@ struct Point {
   double step, value;
 };
 
-std::string Escaped(const std::string& text) {
-  std::string escaped;
-  for (const char c : base::PrintableUtf8(text)) {
-    if (c == '<')
-      escaped += "&lt;";
-    else if (c == '>')
-      escaped += "&gt;";
-    else if (c == '&')
-      escaped += "&amp;";
-    else if (c == '"')
-      escaped += "&quot;";
-    else
-      escaped += c;
-  }
-  return escaped;
-}
-
 std::string Short(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g", value);
@@ -66,9 +49,9 @@ std::string ClassTable(const json& classes) {
   std::string rows;
   for (const json& entry : classes) {
     const double n = entry.value("n", 0.0), found = entry.value("found", 0.0);
-    rows += base::StrCat("<tr><td>", Escaped(entry.value("class", "")), "</td><td>", Short(n), "</td><td>",
+    rows += base::StrCat("<tr><td>", EscapedHtml(entry.value("class", "")), "</td><td>", Short(n), "</td><td>",
                          Short(n > 0 ? std::round(1000 * found / n) / 10 : 0), " %</td><td>",
-                         Escaped(entry.value("mostly_taken_for", "")), "</td></tr>\n");
+                         EscapedHtml(entry.value("mostly_taken_for", "")), "</td></tr>\n");
   }
   return "<h2>Classes at the last validation</h2><table><tr><th>class</th><th>pictures</th><th>found</th><th>mostly "
          "taken for</th></tr>\n" +
@@ -77,7 +60,26 @@ std::string ClassTable(const json& classes) {
 
 }  // namespace
 
-std::string ReportHtml(const std::string& title, const std::string& metrics_lines) {
+std::string EscapedHtml(const std::string& text) {
+  std::string escaped;
+  for (const char c : base::PrintableUtf8(text)) {
+    if (c == '<')
+      escaped += "&lt;";
+    else if (c == '>')
+      escaped += "&gt;";
+    else if (c == '&')
+      escaped += "&amp;";
+    else if (c == '"')
+      escaped += "&quot;";
+    else if (c == '\'')
+      escaped += "&#39;";
+    else
+      escaped += c;
+  }
+  return escaped;
+}
+
+std::string ReportHtml(const std::string& title, const std::string& metrics_lines, const std::string& examples) {
   const std::pair<const char*, const char*> curves[] = {{"loss", "Training loss"},
                                                         {"learning_rate", "Learning rate"},
                                                         {"gradient_norm", "Norm of the gradient"},
@@ -100,17 +102,17 @@ std::string ReportHtml(const std::string& title, const std::string& metrics_line
     if (object["validation"].contains("classes")) classes = object["validation"]["classes"];
   }
   std::string html = base::StrCat(
-      "<!doctype html><html lang='en'><meta charset='utf-8'><title>", Escaped(title),
+      "<!doctype html><html lang='en'><meta charset='utf-8'><title>", EscapedHtml(title),
       "</title><style>body{font:15px system-ui,sans-serif;max-width:720px;margin:2em auto;padding:0 1em;color:#222}"
       "h1{font-size:1.4em}h2{font-size:1em;margin:1.5em 0 "
       ".2em}svg{width:100%}polyline{fill:none;stroke:#0b6;stroke-width:2}"
       ".axis{fill:none;stroke:#999}text{font-size:11px;fill:#666}.y{text-anchor:end}table{border-collapse:collapse}"
       "td,th{padding:.2em .8em .2em 0;text-align:left;border-bottom:1px solid #ddd}</style>\n<h1>",
-      Escaped(title), "</h1>\n");
-  for (const auto& [name, points] : validation) html += Chart("Validation: " + Escaped(name), points);
+      EscapedHtml(title), "</h1>\n");
+  for (const auto& [name, points] : validation) html += Chart("Validation: " + EscapedHtml(name), points);
   for (size_t i = 0; i < std::size(curves); ++i) html += Chart(curves[i].second, training[i]);
   if (classes.is_array()) html += ClassTable(classes);
-  return html + "</html>\n";
+  return html + examples + "</html>\n";
 }
 
 }  // namespace fovea::train

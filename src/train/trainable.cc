@@ -5,10 +5,12 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 #include "ops/arithmetic.h"
 #include "ops/matmul.h"
 #include "ops/shape.h"
 #include "train/data/random.h"
+#include "train/layer_decay.h"
 
 namespace fovea::train {
 namespace {
@@ -32,6 +34,7 @@ Tensor InitialA(int64_t rank, int64_t inputs, const std::string& path, uint64_t 
 Trainable::Trainable(models::Model& model, const Recipe& recipe, const std::vector<std::string>& head) : model_(model) {
   std::vector<int64_t> rule_matches(recipe.groups.size());
   std::vector<int64_t> target_matches(recipe.lora.targets.size());
+  const std::map<std::string, double> layer_rates = LayerRates(model, recipe.layer_decay);
   nn::ForEachParameter(model, [&](const std::string& path, nn::Parameter& parameter) {
     if (parameter.kind() != Kind::kTrained) return;
     GroupRule rule;
@@ -42,6 +45,7 @@ Trainable::Trainable(models::Model& model, const Recipe& recipe, const std::vect
       break;
     }
     if (rule.is_frozen) return;
+    rule.rate_scale *= layer_rates.at(path);
     const bool is_matrix = parameter.shape().rank() >= 2;
     const double decay = rule.weight_decay >= 0                 ? rule.weight_decay
                          : IsExemptFromDecay(parameter.shape()) ? 0.0
@@ -109,7 +113,10 @@ void Trainable::Collect(const Gradients& gradients) {
     if (!slot.gradient.is_sole_owner()) slot.gradient = slot.gradient.Clone();
     const Tensor dense = gradient.Contiguous();
     float* sum = slot.gradient.mutable_data<float>();
-    for (int64_t i = 0; i < dense.numel(); ++i) sum[i] += dense.data<float>()[i];
+    const float* term = dense.data<float>();
+    base::ParallelFor(dense.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) sum[i] += term[i];
+    });
   }
 }
 

@@ -2,6 +2,9 @@
 //
 // Everything that a step depends on is in the checkpoint or computed from the step number, so a run that was killed
 // continues bit for bit. Nothing here knows what is trained: that is the Objective's.
+//
+// Several processes (processes.h) run the same loop, each on its rows of every batch; after the gradients are summed
+// they all do the same. The first one alone logs, validates and writes.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -55,12 +58,16 @@ class Run {
   TrainReport Execute() {
     Prepare();
     const auto start = Clock::now();
-    Loader loader(TrainingLoader(), state_.position);
+    LoaderOptions loader_options = TrainingLoader();
+    loader_options.needs_pixels = objective_->NeedsPixels();
+    loader_options.process = processes_.rank();
+    loader_options.processes = processes_.size();
+    Loader loader(std::move(loader_options), state_.position);
     const int64_t first_step = state_.step;
     double paused = 0;  // in validation, which is no training
     while (state_.step < total_steps_ && !report_.interrupted) {
       Batch batch;
-      loader.Next(recipe_.batch_size, batch);
+      loader.Next(recipe_.batch_size / processes_.size(), batch);
       Step(batch);
       state_.position = loader.position();
       const auto step_end = Clock::now();
@@ -71,20 +78,24 @@ class Run {
       progress.seconds_left = static_cast<double>((total_steps_ - state_.step) * recipe_.batch_size) / rate;
       if (state_.step % recipe_.log_every == 0 || state_.step == total_steps_)
         progress.metrics = Log(rate, report_.wait_share);
-      if (options_.on_progress) options_.on_progress(progress);
+      Show(progress);
       const bool is_last = state_.step == total_steps_;
       if (has_validation_ && (state_.step % validate_every_ == 0 || is_last)) {
-        progress.metrics = Validate();
-        if (options_.on_progress) options_.on_progress(progress);
+        if (processes_.is_first()) progress.metrics = Validate();
+        Show(progress);
       }
-      report_.interrupted = options_.cancel != nullptr && *options_.cancel && !is_last;
+      report_.interrupted = IsCancelled() && !is_last;
       if (state_.step % recipe_.checkpoint_every == 0 || is_last || report_.interrupted) SaveAndPrune();
       paused += SecondsSince(step_end);
     }
-    if (!report_.interrupted) Finish();
-    WriteReport();
+    if (processes_.is_first()) {
+      if (!report_.interrupted) Finish();
+      WriteReport();
+    }
     report_.steps = state_.step;
     report_.seconds = SecondsSince(start);
+    report_.process = processes_.rank();
+    processes_.Finish();
     return report_;
   }
 
@@ -93,11 +104,23 @@ class Run {
   std::string MetricsFile() const { return recipe_.output + "/metrics.jsonl"; }
   std::string BestFolder(int64_t step) const { return recipe_.output + "/best/step-" + std::to_string(step); }
   void Note(const std::string& text) const {
-    if (options_.on_note) options_.on_note(text);
+    if (options_.on_note && processes_.is_first()) options_.on_note(text);
+  }
+  void Show(const TrainProgress& progress) const {
+    if (options_.on_progress && processes_.is_first()) options_.on_progress(progress);
+  }
+  // Asked in every process: all stop after the same step.
+  bool IsCancelled() const {
+    std::vector<double> cancelled = {options_.cancel != nullptr && *options_.cancel ? 1.0 : 0.0};
+    processes_.Sum(cancelled);
+    return cancelled[0] > 0;
   }
 
   void Prepare() {
+    Require(recipe_.batch_size % processes_.size() == 0, "[train] expected a batch_size that ", processes_.size(),
+            " processes can share evenly, got ", recipe_.batch_size);
     CheckOutput();
+    processes_.Barrier();
     train_filter_ = {.paths = recipe_.train_paths,
                      .label_field = recipe_.label_field,
                      .needs_label = recipe_.task == Task::kClassify,
@@ -109,9 +132,17 @@ class Run {
       for (size_t i = 0; i < classes.size(); ++i) train_filter_.classes[classes[i]] = static_cast<int64_t>(i);
     }
     network_ = BuildNetwork(recipe_, classes);
-    objective_ = MakeObjective(recipe_, network_);
+    objective_ = MakeObjective(recipe_, network_, processes_);
     trainable_ = std::make_unique<Trainable>(*network_.model, recipe_, network_.head);
     trainable_->Refresh();
+    if (recipe_.caches_features) {
+      objective_->CacheFeatures({.folder = recipe_.output + "/features",
+                                 .loader = TrainingLoader(),
+                                 .is_writer = processes_.is_first(),
+                                 .barrier = [this] { processes_.Barrier(); },
+                                 .on_note = [this](const std::string& text) { Note(text); }},
+                                *trainable_);
+    }
     const int64_t samples = CountSamples(train_filter_);
     Require(samples > 0, "[train] no sample in ", base::Join(recipe_.train_paths), " can be used for this task");
     const double steps_an_epoch = static_cast<double>(samples) / static_cast<double>(recipe_.batch_size);
@@ -129,6 +160,7 @@ class Run {
         if (value.dtype() == DType::kF32) state_.averages.emplace(name, value.Clone());
       }
     }
+    if (processes_.size() > 1) Note(base::StrCat(processes_.size(), " processes share every batch"));
     Note(base::StrCat(samples, " samples", classes.empty() ? "" : base::StrCat(" of ", classes.size(), " classes"),
                       ", ", total_steps_, " steps of ", recipe_.batch_size,
                       network_.fresh.empty() ? "" : "; starting from random numbers: " + Shown(network_.fresh)));
@@ -157,6 +189,7 @@ class Run {
     std::string kept;
     if (options_.resume && fs::exists(CheckpointFile())) {
       LoadCheckpoint(CheckpointFile(), recipe_.text, state_, *trainable_);
+      TakeOwnPosition();
       Note(base::StrCat("resumed after step ", state_.step));
       // What was logged after the checkpoint will be logged again.
       std::error_code ignored;
@@ -168,8 +201,30 @@ class Run {
       }
     }
     metrics_ = kept;
+    processes_.Barrier();  // all have read
+    if (!processes_.is_first()) return;
     base::WriteTextFileAtomically(MetricsFile(), metrics_);
     base::WriteTextFileAtomically(recipe_.output + "/recipe.json", nlohmann::json::parse(recipe_.text).dump(2) + "\n");
+  }
+
+  // Each process has its own place in the data: they differ once a picture cannot be read.
+  void TakeOwnPosition() {
+    const auto count = static_cast<int64_t>(state_.positions.size());
+    Require(count == processes_.size(), "[train] the checkpoint was made by ", count, " processes, now there are ",
+            processes_.size(), "; hint: resume with as many");
+    state_.position = state_.positions[static_cast<size_t>(processes_.rank())];
+  }
+  void GatherPositions() {
+    const auto size = static_cast<size_t>(processes_.size()), rank = static_cast<size_t>(processes_.rank());
+    std::vector<double> places(2 * size);
+    places[2 * rank] = static_cast<double>(state_.position.epoch);
+    places[2 * rank + 1] = static_cast<double>(state_.position.taken);
+    processes_.Sum(places);
+    state_.positions.clear();
+    for (size_t i = 0; i < size; ++i) {
+      state_.positions.push_back(
+          {.epoch = static_cast<int64_t>(places[2 * i]), .taken = static_cast<int64_t>(places[2 * i + 1])});
+    }
   }
 
   LoaderOptions TrainingLoader() const {
@@ -189,8 +244,11 @@ class Run {
     const double rate =
         recipe_.optimizer.learning_rate * LearningRateFactor(recipe_.schedule, state_.step, total_steps_);
     trainable_->DropGradients();
-    const double loss =
-        objective_->Accumulate(batch, *trainable_, MixSeeds(recipe_.seed + 2, static_cast<uint64_t>(state_.step)));
+    std::vector<double> sum = {
+        objective_->Accumulate(batch, *trainable_, MixSeeds(recipe_.seed + 2, static_cast<uint64_t>(state_.step)))};
+    processes_.Sum(sum);
+    const double loss = sum[0];
+    processes_.SumGradients(trainable_->slots());
     const double limit = recipe_.clip_norm > 0 ? recipe_.clip_norm : INFINITY;
     const double norm = ClipGradients(limit, trainable_->slots());
     if (!std::isfinite(loss) || !std::isfinite(norm)) FailDiverged(batch, "is no longer finite", loss);
@@ -213,7 +271,7 @@ class Run {
   }
 
   [[noreturn]] void FailDiverged(const Batch& batch, const char* what, double loss) {
-    WriteReport();
+    if (processes_.is_first()) WriteReport();
     Fail(ErrorCode::kInvalidArgument, "[train] the loss ", what, " (", loss, ") at step ", state_.step,
          ", batch: ", Shown(batch.keys),
          "; hint: lower optimizer.learning_rate, add schedule.warmup_steps or clip_norm, and look at these pictures; "
@@ -223,6 +281,7 @@ class Run {
 
   std::string Append(const Json& line) {
     const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (!processes_.is_first()) return text;
     metrics_ += text + "\n";
     std::ofstream file(MetricsFile(), std::ios::app);
     if (!(file << text << std::endl)) Fail(ErrorCode::kIo, "[train] cannot write ", base::PrintableUtf8(MetricsFile()));
@@ -267,6 +326,7 @@ class Run {
       options.augment.is_on = false;
       options.shuffle_buffer = 0;
       options.is_endless = false;
+      options.takes_all_captions = options.filter.needs_caption;
       if (recipe_.validation_paths.empty()) {
         options.filter.takes_validation = true;
       } else {
@@ -290,6 +350,8 @@ class Run {
 
   // A folder that is no longer among the best goes only now that no checkpoint counts on it.
   void SaveAndPrune() {
+    GatherPositions();
+    if (!processes_.is_first()) return;
     SaveCheckpoint(CheckpointFile(), recipe_.text, state_, *trainable_);
     std::error_code ignored;
     std::vector<fs::path> dropped;
@@ -328,11 +390,13 @@ class Run {
 
   void WriteReport() const {
     base::WriteTextFileAtomically(recipe_.output + "/report.html",
-                                  ReportHtml("Training of " + fs::path(recipe_.output).filename().string(), metrics_));
+                                  ReportHtml("Training of " + fs::path(recipe_.output).filename().string(), metrics_,
+                                             objective_ ? objective_->ExamplesHtml() : ""));
   }
 
   const Recipe& recipe_;
   const TrainOptions& options_;
+  const Processes processes_;
   SampleFilter train_filter_;
   Network network_;
   std::unique_ptr<Objective> objective_;

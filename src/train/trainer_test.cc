@@ -150,7 +150,9 @@ TEST_F(Trainer, RefusesWhatItDoesNotKnow) {
   expect("optimizer.lerning_rate=1", "did you mean \"optimizer.learning_rate\"");
   expect("optimizer.type=adam", "one of adamw, sgd, lion, got \"adam\"");
   expect("precision=bf16", "not supported yet");
-  expect("data.cache_features=true", "not supported yet");
+  expect("data.cache_features=true", "contrastive and distill");
+  expect("data.augment={\"hue\": 0.6}", "hue");
+  expect("layer_decay=1.5", "layer_decay");
   expect("optimizer.momentum=0.9", "unknown key \"optimizer.momentum\"");
   expect("loss.teacher=x", "unknown key \"loss.teacher\"");
   expect("epochs=1", "either epochs or steps");

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -44,6 +45,19 @@ inline void WriteColourPictures(const std::string& folder, int count) {
         image.rgb.get()[at] = static_cast<uint8_t>((at % 3 == 2 - c ? 130 : 30) + random.Below(100));
       WritePng(folder + "/" + names[c] + "/" + std::to_string(i) + ".png", image);
     }
+  }
+}
+
+// Two captions, in words that tests/golden/clip_tiny knows, beside each picture of WriteColourPictures.
+inline void WriteColourCaptions(const std::string& folder) {
+  const std::pair<const char*, const char*> captions[] = {{"blue", "a photo of a dog\nthe dog in the snow\n"},
+                                                          {"green", "the temple near a palace\nan palace\n"},
+                                                          {"red", "a red cup of coffee\ntwo red cup\n"}};
+  for (const auto& [name, text] : captions) {
+    std::vector<std::filesystem::path> pictures;
+    for (const auto& file : std::filesystem::directory_iterator(folder + "/" + name)) pictures.push_back(file.path());
+    for (std::filesystem::path& picture : pictures)
+      base::WriteTextFileAtomically(picture.replace_extension(".txt").string(), text);
   }
 }
 

@@ -41,14 +41,13 @@ struct Result {
   }
 };
 
-// A running fovea. Output goes to files, so that it never waits for its reader.
+// A running fovea (or another program). Output goes to files, so that it never waits for its reader.
 class Process {
  public:
   // `environment`: "NAME=value", added to ours. `stdout_to`: where stdout goes instead of being collected.
   explicit Process(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {},
-                   int stdout_to = -1) {
+                   int stdout_to = -1, const std::string& binary = testing::FoveaBinary()) {
     std::vector<char*> argv;
-    const std::string binary = testing::FoveaBinary();
     argv.push_back(const_cast<char*>(binary.c_str()));
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
@@ -98,6 +97,11 @@ class Process {
 
 inline Result RunFovea(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {}) {
   return Process(arguments, environment).Wait();
+}
+
+// `command`: the program, then its arguments.
+inline Result RunProgram(const std::vector<std::string>& command, const std::vector<std::string>& environment = {}) {
+  return Process({command.begin() + 1, command.end()}, environment, -1, command[0]).Wait();
 }
 
 inline std::string Sample(const std::string& name) { return testing::SourcePath("samples/" + name); }

@@ -30,7 +30,7 @@ using eval::TensorsByName;
 using testing::ExpectClose;
 
 // The inputs that a gradient is stored for.
-constexpr const char* kDifferentiated[] = {"pixels", "patches", "regions"};
+constexpr const char* kDifferentiated[] = {"pixels", "patches", "regions", "memory"};
 
 std::vector<std::string> GoldenFiles() {
   std::vector<std::string> files;

@@ -68,6 +68,7 @@ Exit Train(const Arguments& arguments, Console& console) {
     console.Note("stopped after step " + Count(report.steps) + "; --resume goes on");
     return kInterrupted;
   }
+  if (report.process > 0) return kDone;
   if (arguments.json) {
     OrderedJson object = {{"done", true}, {"model", report.folder}, {"steps", report.steps}};
     if (!report.metric.empty()) object[report.metric] = report.best;

@@ -15,14 +15,19 @@ struct AttentionOptions {
   float scale = 1.0f;
   // Query t sees keys s <= t + S - T: the queries are the last T positions.
   bool is_causal = false;
+  // With is_causal: of those only the last `window` keys, s > t + S - T - window; 0: all of them.
+  int64_t window = 0;
+  // With is_causal: the first so many queries see each other too, s < max(t + 1, bidirectional) + S - T. At most T.
+  int64_t bidirectional = 0;
   Tensor
       bias;  // f32, shape [B,H,T,S] with any strides (0 where broadcast); added to the scaled scores; -inf hides a key
   Tensor key_mask;  // bool [B,S], contiguous: false hides a key from all queries
 };
 
-// q [B,H,T,E], k [B,K,S,E], v [B,K,S,V] -> y [B,H,T,V]. One type, f32 or bf16, computed in f32. All may be strided
-// views whose last axis is dense (so that y may lie in memory as [B,T,H,V]). `logsumexp` f32 [B,H,T], contiguous, gets
-// log(sum exp(scores)), -inf for a query that sees no key, whose y is 0; may be undefined.
+// q [B,H,T,E], k [B,K,S,E], v [B,K,S,V] -> y [B,H,T,V]. q and y of one type, k and v of one type (as a cache holds
+// them), each f32 or bf16; computed in f32. All may be strided views whose last axis is dense (so that y may lie in
+// memory as [B,T,H,V]). `logsumexp` f32 [B,H,T], contiguous, gets log(sum exp(scores)), -inf for a query that sees no
+// key, whose y is 0; may be undefined.
 void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y,
                Tensor& logsumexp);
 
@@ -32,8 +37,8 @@ struct AttentionGradients {
   Tensor dbias;       // f32 [B,H,T,S]: the only thing of that size, and only when asked for
 };
 
-// Recomputes the scores in tiles from `logsumexp`. y and dy [B,H,T,V], last axis dense. Results do not depend on the
-// number of threads.
+// All operands of one type. Recomputes the scores in tiles from `logsumexp`. y and dy [B,H,T,V], last axis dense.
+// Results do not depend on the number of threads.
 void AttentionBackward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                        const Tensor& y, const Tensor& logsumexp, const Tensor& dy, AttentionGradients& gradients);
 

@@ -38,7 +38,7 @@ struct BackwardCall {
         dy(dy_in),
         logsumexp(logsumexp_in),
         options(options_in),
-        n(q, k, v),
+        n(q, k, v, options),
         masks(options),
         keys_transposed(PackTransposed<T>(k)),
         values_transposed(PackTransposed<T>(v)),
@@ -91,8 +91,7 @@ void ComputeTile(const BackwardCall<T>& call, int64_t b, int64_t h, int64_t t, i
                  kBackwardKeyTile);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t query = (b * n.H + h) * n.T + t + r, padded = RoundUp(count, lanes);
-    const int64_t visible = std::min(count, n.VisibleKeys(t + r + 1, call.options.is_causal) - s);
-    call.masks.Apply(b, h, t + r, s, visible, padded, p + r * kBackwardKeyTile);
+    call.masks.Apply(n, b, h, t + r, s, count, padded, p + r * kBackwardKeyTile);
     const float total = call.logsumexp.template data<float>()[query];
     const VecF32 shift = hn::Set(d, total == kHidden ? -kHidden : total);  // exp(score - inf) = 0
     const VecF32 along = hn::Set(d, call.along.template data<float>()[query]);
@@ -125,10 +124,10 @@ void SweepQueries(const BackwardCall<T>& call, AttentionGradients& gradients) {
     const Tensor sum = Tensor::Empty({kQueryTile, row_size});
     for (int64_t task = begin; task < end; ++task) {
       const int64_t b = task / tiles / n.H, h = task / tiles % n.H, t = BalancedTile(task % tiles, tiles) * kQueryTile;
-      const int64_t rows = std::min(kQueryTile, n.T - t), key_end = n.VisibleKeys(t + rows, call.options.is_causal);
+      const int64_t rows = std::min(kQueryTile, n.T - t), key_end = n.VisibleKeys(t + rows);
       LoadQueries(call, b, h, t, rows, scratch);
       std::memset(sum.mutable_raw(), 0, static_cast<size_t>(sum.size_bytes()));
-      for (int64_t s = 0; s < key_end; s += kBackwardKeyTile) {
+      for (int64_t s = n.FirstKey(t) / kBackwardKeyTile * kBackwardKeyTile; s < key_end; s += kBackwardKeyTile) {
         const int64_t count = std::min(kBackwardKeyTile, key_end - s);
         ComputeTile(call, b, h, t, rows, s, count, scratch);
         if (gradients.dbias.defined()) {
@@ -164,7 +163,7 @@ void SweepKeys(const BackwardCall<T>& call, AttentionGradients& gradients) {
       std::memset(dv.mutable_raw(), 0, static_cast<size_t>(dv.size_bytes()));
       for (int64_t i = 0; i < group * n.T; i += i % n.T + kQueryTile < n.T ? kQueryTile : n.T - i % n.T) {
         const int64_t h = head * group + i / n.T, t = i % n.T, rows = std::min(kQueryTile, n.T - t);
-        if (n.VisibleKeys(t + rows, call.options.is_causal) <= s) continue;
+        if (n.VisibleKeys(t + rows) <= s || n.FirstKey(t) >= s + count) continue;
         LoadQueries(call, b, h, t, rows, scratch);
         ComputeTile(call, b, h, t, rows, s, count, scratch);
         Product<true>({scratch.p.data<float>(), 1, kBackwardKeyTile}, count, dresults.At(b, h) + t * width,

@@ -81,27 +81,25 @@ struct TileScratch {
         result(Tensor::Empty({kQueryTile, RoundUp(n.V, PanelWidth())})) {}
 };
 
-template <typename T>
+template <typename T, typename KV>
 void AttendTile(const Call& call, const Panels& keys, const Panels& values, int64_t b, int64_t h, int64_t t,
                 const TileScratch& scratch) {
   const Sizes& n = call.n;
   const int64_t rows = std::min(kQueryTile, n.T - t), width = PanelWidth(), result_size = scratch.result.dim(1);
-  const int64_t key_end = n.VisibleKeys(t + rows, call.options.is_causal),
-                lanes = static_cast<int64_t>(hn::Lanes(TagF32()));
+  const int64_t key_end = n.VisibleKeys(t + rows), lanes = static_cast<int64_t>(hn::Lanes(TagF32()));
   float* queries = scratch.queries.template mutable_data<float>();
   float* scores = scratch.scores.template mutable_data<float>();
   float* result = scratch.result.template mutable_data<float>();
   Running running[kQueryTile];
   LoadTile<T>(call.q, b, h, t, rows, call.options.scale, queries);
   std::memset(result, 0, static_cast<size_t>(scratch.result.size_bytes()));
-  for (int64_t s = 0; s < key_end; s += kKeyTile) {
+  for (int64_t s = n.FirstKey(t) / kKeyTile * kKeyTile; s < key_end; s += kKeyTile) {
     const int64_t count = std::min(kKeyTile, key_end - s), panels = (count + width - 1) / width;
     const float* key_panels = keys.At(b, n.KeyHead(h)) + s / width * keys.panel_stride;
     Product<false>({queries, n.E, 1}, rows, key_panels, panels, keys.panel_stride, n.E, scores, kKeyTile);
     for (int64_t r = 0; r < rows; ++r) {
-      const int64_t visible = std::min(count, n.VisibleKeys(t + r + 1, call.options.is_causal) - s),
-                    padded = RoundUp(count, lanes);
-      call.masks.Apply(b, h, t + r, s, visible, padded, scores + r * kKeyTile);
+      const int64_t padded = RoundUp(count, lanes);
+      call.masks.Apply(n, b, h, t + r, s, count, padded, scores + r * kKeyTile);
       SoftmaxStep(scores + r * kKeyTile, padded, running[r], result + r * result_size, result_size);
     }
     const float* value_panels = values.At(b, n.KeyHead(h)) + s * width;
@@ -114,16 +112,16 @@ void AttendTile(const Call& call, const Panels& keys, const Panels& values, int6
   }
 }
 
-template <typename T>
+template <typename T, typename KV>
 void AttendManyQueries(const Call& call) {
   const Sizes& n = call.n;
-  const Panels keys = PackTransposed<T>(call.k), values = PackRows<T>(call.v);
+  const Panels keys = PackTransposed<KV>(call.k), values = PackRows<KV>(call.v);
   const int64_t tiles = (n.T + kQueryTile - 1) / kQueryTile;
   base::ParallelFor(n.B * n.H * tiles, 1, [&](int64_t begin, int64_t end) {
     const TileScratch scratch(n);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t head = task / tiles, t = BalancedTile(task % tiles, tiles) * kQueryTile;
-      AttendTile<T>(call, keys, values, head / n.H, head % n.H, t, scratch);
+      AttendTile<T, KV>(call, keys, values, head / n.H, head % n.H, t, scratch);
     }
   });
 }
@@ -153,7 +151,7 @@ void AddRows(const float* weights, const T* values, int64_t stride, int64_t coun
   });
 }
 
-template <typename T>
+template <typename T, typename KV>
 void AttendFewQueries(const Call& call) {
   const Sizes& n = call.n;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(TagF32()));
@@ -168,13 +166,13 @@ void AttendFewQueries(const Call& call) {
       LoadTile<T>(call.q, b, h, t, 1, call.options.scale, query);
       std::fill(result, result + scratch.result.dim(1), 0.0f);
       Running running;
-      const int64_t key_end = n.VisibleKeys(t + 1, call.options.is_causal);
-      for (int64_t s = 0; s < key_end; s += kKeyTile) {
+      const int64_t key_end = n.VisibleKeys(t + 1);
+      for (int64_t s = n.FirstKey(t); s < key_end; s += kKeyTile) {
         const int64_t count = std::min(kKeyTile, key_end - s), padded = RoundUp(count, lanes);
-        DotRows(query, Row<const T>(call.k, b, head, s), call.k.strides()[2], count, n.E, scores);
-        call.masks.Apply(b, h, t, s, count, padded, scores);
+        DotRows(query, Row<const KV>(call.k, b, head, s), call.k.strides()[2], count, n.E, scores);
+        call.masks.Apply(n, b, h, t, s, count, padded, scores);
         SoftmaxStep(scores, padded, running, result, scratch.result.dim(1));
-        AddRows(scores, Row<const T>(call.v, b, head, s), call.v.strides()[2], count, n.V, result);
+        AddRows(scores, Row<const KV>(call.v, b, head, s), call.v.strides()[2], count, n.V, result);
       }
       StoreRow(result, running.Inverse(), n.V, Row<T>(call.y, b, h, t));
       call.StoreLogSumExp(b, h, t, running);
@@ -184,14 +182,17 @@ void AttendFewQueries(const Call& call) {
 
 void AttentionForward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, Tensor& y,
                       Tensor& logsumexp) {
-  const Call call{q, k, v, options, y, logsumexp, Sizes(q, k, v), Masks(options)};
+  const Call call{q, k, v, options, y, logsumexp, Sizes(q, k, v, options), Masks(options)};
   WithElementType(q, [&](auto element) {
-    using T = decltype(element);
-    if (call.n.T <= kFewQueries) {
-      AttendFewQueries<T>(call);
-    } else {
-      AttendManyQueries<T>(call);
-    }
+    WithElementType(k, [&](auto key_element) {
+      using T = decltype(element);
+      using KV = decltype(key_element);
+      if (call.n.T <= kFewQueries) {
+        AttendFewQueries<T, KV>(call);
+      } else {
+        AttendManyQueries<T, KV>(call);
+      }
+    });
   });
 }
 

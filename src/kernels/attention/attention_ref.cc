@@ -1,5 +1,6 @@
 // Attention as in the paper: all scores of one query, softmax, weighted sum; in double. Holds a whole row of scores,
 // never tiles.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -31,7 +32,10 @@ std::vector<double> Scores(const Sizes& n, const Tensor& q, const Tensor& k, con
     for (int64_t e = 0; e < n.E; ++e) sum += static_cast<double>(query[e]) * keys[s * n.E + e];
     scores[s] = sum * options.scale;
     if (bias.defined()) scores[s] += bias.data<float>()[((b * n.H + h) * n.T + t) * n.S + s];
-    if (options.is_causal && s > t + n.S - n.T) scores[s] = kHidden;
+    if (options.is_causal) {
+      if (s >= std::max(t + 1, options.bidirectional) + n.S - n.T) scores[s] = kHidden;
+      if (options.window > 0 && s <= t + n.S - n.T - options.window) scores[s] = kHidden;
+    }
     if (options.key_mask.defined() && !options.key_mask.data<bool>()[b * n.S + s]) scores[s] = kHidden;
   }
   return scores;

@@ -23,11 +23,12 @@ struct Case {
   int64_t B = 1, H = 1, K = 1, T = 1, S = 1, E = 8, V = 8;
   DType dtype = DType::kF32;
   bool is_causal = false, has_bias = false, has_mask = false, is_permuted = false;
+  int64_t window = 0, bidirectional = 0;
 
   std::string Name() const {
     return base::StrCat("B", B, " H", H, " K", K, " T", T, " S", S, " E", E, " V", V, " ", dtype,
                         is_causal ? " causal" : "", has_bias ? " bias" : "", has_mask ? " mask" : "",
-                        is_permuted ? " permuted" : "");
+                        is_permuted ? " permuted" : "", " window ", window, " bidirectional ", bidirectional);
   }
 };
 
@@ -50,6 +51,8 @@ Problem MakeProblem(const Case& c) {
             {}};
   p.options.scale = 1.0f / std::sqrt(static_cast<float>(c.E));
   p.options.is_causal = c.is_causal;
+  p.options.window = c.window;
+  p.options.bidirectional = c.bidirectional;
   if (c.has_bias) {
     Tensor bias = RandomNormal({c.H, c.T, c.S}, 5);
     for (int64_t i = 0; i < bias.numel(); i += 3) bias.mutable_data<float>()[i] = -kInfinity;
@@ -128,6 +131,50 @@ TEST(Attention, MasksBiasGroupsLayoutsAndTypes) {
     }
   }
   Check({.B = 1, .H = 3, .K = 1, .T = 100, .S = 400, .E = 16, .V = 16, .is_causal = true});
+}
+
+TEST(Attention, WindowsAndPrefixes) {
+  for (const int64_t rows : {1, 4, 7, 60, 200}) {
+    for (const int64_t window : {0, 1, 5, 100, 1000}) {
+      for (const int64_t prefix : {int64_t{0}, rows / 2, rows}) {
+        Check({.H = 2,
+               .K = 1,
+               .T = rows,
+               .S = rows + 90,
+               .is_causal = true,
+               .has_mask = rows == 60,
+               .window = window,
+               .bidirectional = prefix});
+      }
+    }
+  }
+}
+
+// A window of three keys, looked at one by one; and a prefix of two.
+TEST(Attention, WindowAndPrefixHideTheRightKeys) {
+  const auto seen = [](const AttentionOptions& options) {
+    // With equal scores each query's result is the mean of the values it sees; values are powers of two.
+    const Tensor q = Tensor::Zeros({1, 1, 6, 1});
+    const Tensor v = Tensor::FromValues<float>({1, 1, 6, 1}, {1, 2, 4, 8, 16, 32});
+    Tensor y = Tensor::Empty({1, 1, 6, 1}), total = Tensor::Empty({1, 1, 6});
+    Attention(q, q, v, options, y, total);
+    std::vector<float> sums;
+    for (int64_t t = 0; t < 6; ++t) sums.push_back(std::round(y.data<float>()[t] * std::exp(total.data<float>()[t])));
+    return sums;
+  };
+  EXPECT_EQ(seen({.is_causal = true, .window = 3}), (std::vector<float>{1, 3, 7, 14, 28, 56}));
+  EXPECT_EQ(seen({.is_causal = true, .bidirectional = 3}), (std::vector<float>{7, 7, 7, 15, 31, 63}));
+}
+
+TEST(Attention, KeysAndValuesOfAnotherTypeThanQueries) {
+  for (const int64_t rows : {1, 3, 40}) {
+    const Problem p = MakeProblem({.H = 4, .K = 2, .T = rows, .S = 57, .is_causal = true});
+    const Tensor k = p.k.To(DType::kBF16), v = p.v.To(DType::kBF16);
+    Tensor y = Tensor::Empty(p.q.shape()), expected = y.Clone(), none;
+    Attention(p.q, k, v, p.options, y, none);
+    ref::Attention(p.q, k, v, p.options, expected, none);
+    ExpectClose(y, expected, 2e-5f);
+  }
 }
 
 TEST(Attention, NoKeysAndMoreQueriesThanKeysGiveZeros) {

@@ -41,12 +41,27 @@ HWY_INLINE int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * t
 
 struct Sizes {
   int64_t B, H, T, E, K, S, V;
-  Sizes(const Tensor& q, const Tensor& k, const Tensor& v)
-      : B(q.dim(0)), H(q.dim(1)), T(q.dim(2)), E(q.dim(3)), K(k.dim(1)), S(k.dim(2)), V(v.dim(3)) {}
+  bool is_causal;
+  int64_t window, bidirectional;
+  Sizes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options)
+      : B(q.dim(0)),
+        H(q.dim(1)),
+        T(q.dim(2)),
+        E(q.dim(3)),
+        K(k.dim(1)),
+        S(k.dim(2)),
+        V(v.dim(3)),
+        is_causal(options.is_causal),
+        window(options.window),
+        bidirectional(options.bidirectional) {}
   int64_t KeyHead(int64_t h) const { return h / (H / K); }
   // Keys that queries before `t_end` may see.
-  int64_t VisibleKeys(int64_t t_end, bool is_causal) const {
-    return is_causal ? std::clamp<int64_t>(t_end + S - T, 0, S) : S;
+  int64_t VisibleKeys(int64_t t_end) const {
+    return is_causal ? std::clamp<int64_t>(std::max(t_end, bidirectional) + S - T, 0, S) : S;
+  }
+  // The first key that query t, or any after it, may see.
+  int64_t FirstKey(int64_t t) const {
+    return is_causal && window > 0 ? std::clamp<int64_t>(t + 1 + S - T - window, 0, S) : 0;
   }
 };
 
@@ -189,9 +204,11 @@ struct Masks {
       hidden.mutable_data<float>()[i] = options.key_mask.data<bool>()[i] ? 0.0f : kHidden;
   }
 
-  // Completes the scores of keys [s, s + count) of query (b,h,t). Those from `visible` on, up to `padded`, become -inf.
-  void Apply(int64_t b, int64_t h, int64_t t, int64_t s, int64_t visible, int64_t padded, float* scores) const {
-    visible = std::max<int64_t>(visible, 0);
+  // Completes the scores of keys [s, s + count) of query (b,h,t). Those that the query may not see, and those from
+  // `count` up to `padded`, become -inf.
+  void Apply(const Sizes& n, int64_t b, int64_t h, int64_t t, int64_t s, int64_t count, int64_t padded,
+             float* scores) const {
+    const int64_t visible = std::clamp<int64_t>(n.VisibleKeys(t + 1) - s, 0, count);
     if (bias.defined()) {
       const float* from = Row<const float>(bias, b, h, t) + s * bias.strides()[3];
       if (bias.strides()[3] == 1) {
@@ -208,6 +225,7 @@ struct Masks {
         io.Store(hn::Add(io.Load(scores + at), io.Load(from + at)), scores + at);
       });
     }
+    std::fill(scores, scores + std::clamp<int64_t>(n.FirstKey(t) - s, 0, visible), kHidden);
     std::fill(scores + visible, scores + padded, kHidden);
   }
 };

@@ -1,8 +1,8 @@
 // Random changes to a training picture, on 8-bit RGB: crop and resize, flip, colour, and RandAugment's set of
 // operations.
 //
-// Crop and colour follow torchvision's RandomResizedCrop and ColorJitter, the operations Pillow's ImageEnhance and
-// ImageOps. Everything is drawn from the given generator, in one order.
+// Crop, colour and operations follow torchvision's RandomResizedCrop, ColorJitter and RandAugment on Pillow pictures
+// (picture_ops.h). Everything is drawn from the given generator, in one order.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@ struct AugmentOptions {
   double crop_ratio_low = 0.75, crop_ratio_high = 4.0 / 3;
   double flip = 0.5;                                    // probability
   double brightness = 0, contrast = 0, saturation = 0;  // largest change of the factor 1
+  double hue = 0;                                       // largest turn, as a share of the circle: 0..0.5
   int64_t operations = 0;                               // RandAugment (Cubuk et al. 2020): how many operations
   double magnitude = 9;                                 // and how strong, 0..10
 };

@@ -20,6 +20,8 @@ struct Item {
   bool is_end = false;
   DataPosition after;
   std::string key, caption, failure;
+  std::vector<std::string> all_captions;
+  SamplePlace place;
   int64_t label = -1;
   Tensor pixels;  // [Y,X,3]
 };
@@ -41,6 +43,8 @@ struct Loader::Impl {
         items(static_cast<size_t>(std::max<int64_t>(1, options.ahead) + options.threads)),
         position(start) {
     OpenEpoch();
+    const bool is_fresh = start.epoch == 0 && start.taken == 0;
+    others = is_fresh ? options.process : options.processes - 1;
     SampleRef skipped;
     for (int64_t i = 0; i < start.taken; ++i) {
       Require(stream->Next(skipped), "[data] the checkpoint was ", start.taken, " samples into epoch ", start.epoch,
@@ -63,8 +67,16 @@ struct Loader::Impl {
     is_epoch_empty = true;
   }
 
-  // The next reference; false at the end. With the mutex held.
+  // The next reference of this process; false at the end. With the mutex held.
   bool TakeReference(SampleRef& ref) {
+    for (int64_t i = 0; i < others; ++i) {
+      if (!TakeAny(ref)) return false;
+    }
+    others = options.processes - 1;
+    return TakeAny(ref);
+  }
+
+  bool TakeAny(SampleRef& ref) {
     while (!stream->Next(ref)) {
       if (!options.is_endless) return false;
       Require(!is_epoch_empty || position.taken > 0, "[data] no sample in ", base::Join(options.filter.paths));
@@ -104,13 +116,16 @@ struct Loader::Impl {
   void Prepare(const SampleRef& ref, Item& item) const {
     item.key = ref.set->Key(ref.index);
     item.label = ref.label;
+    item.place = {.path = ref.path, .index = ref.index};
     Random random(MixSeeds(MixSeeds(options.seed + 1, static_cast<uint64_t>(item.after.epoch)),
                            static_cast<uint64_t>(item.after.taken)));
     try {
       if (options.filter.needs_caption) {
-        const std::vector<std::string> captions = ref.set->Captions(ref.index);
+        std::vector<std::string> captions = ref.set->Captions(ref.index);
         item.caption = captions[static_cast<size_t>(random.Below(static_cast<int64_t>(captions.size())))];
+        if (options.takes_all_captions) item.all_captions = std::move(captions);
       }
+      if (!options.needs_pixels) return;
       const Image image = ref.set->Picture(ref.index);
       if (options.augment.is_on) {
         const media::PixelSize size = media::OutputSize(options.preprocess, image.width, image.height);
@@ -147,6 +162,7 @@ struct Loader::Impl {
   std::condition_variable room, filled;
   std::vector<Item> items;       // a ring: number n lies at n % size
   size_t issued = 0, taken = 0;  // numbers given to threads, and handed out
+  int64_t others = 0;            // references of other processes before the next of this one
   DataPosition position;         // of what was issued
   std::optional<SampleStream> stream;
   bool is_epoch_empty = true, is_exhausted = false, is_stopped = false;
@@ -158,6 +174,13 @@ Loader::Loader(LoaderOptions options, const DataPosition& start)
     : impl_(std::make_unique<Impl>(std::move(options), start)), position_(start) {}
 
 Loader::~Loader() = default;
+
+Image Loader::Original(const SamplePlace& place) const {
+  const auto& paths = impl_->options.filter.paths;
+  Require(place.path >= 0 && static_cast<size_t>(place.path) < paths.size(), "[data] expected a path below ",
+          paths.size(), ", got ", place.path);
+  return OpenSamples(paths[static_cast<size_t>(place.path)])->Picture(place.index);
+}
 
 bool Loader::Next(int64_t size, Batch& batch) {
   batch = {};
@@ -178,19 +201,23 @@ bool Loader::Next(int64_t size, Batch& batch) {
   }
   seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (items.empty()) return false;
+  const bool has_pixels = impl_->options.needs_pixels;
   const Shape shape = items[0].pixels.shape();
-  batch.pixels = Tensor::Empty(shape.Inserted(0, static_cast<int64_t>(items.size())));
+  if (has_pixels) batch.pixels = Tensor::Empty(shape.Inserted(0, static_cast<int64_t>(items.size())));
   batch.labels = Tensor::Empty({static_cast<int64_t>(items.size())}, DType::kI64);
-  float* to = batch.pixels.mutable_data<float>();
+  float* to = has_pixels ? batch.pixels.mutable_data<float>() : nullptr;
   for (size_t i = 0; i < items.size(); ++i) {
     Item& item = items[i];
     Require(item.pixels.shape() == shape, "[data] the preparation leaves pictures of ", shape, " and ",
             item.pixels.shape(), " (", item.key, "), which do not fit into one batch; hint: set data.image_size");
-    std::memcpy(to + static_cast<int64_t>(i) * shape.numel(), item.pixels.data<float>(),
-                static_cast<size_t>(item.pixels.size_bytes()));
+    if (has_pixels)
+      std::memcpy(to + static_cast<int64_t>(i) * shape.numel(), item.pixels.data<float>(),
+                  static_cast<size_t>(item.pixels.size_bytes()));
     batch.labels.mutable_data<int64_t>()[i] = item.label;
     batch.keys.push_back(std::move(item.key));
+    batch.places.push_back(item.place);
     if (impl_->options.filter.needs_caption) batch.captions.push_back(std::move(item.caption));
+    if (impl_->options.takes_all_captions) batch.all_captions.push_back(std::move(item.all_captions));
   }
   return true;
 }

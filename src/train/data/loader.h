@@ -22,10 +22,12 @@
 namespace fovea::train {
 
 struct Batch {
-  Tensor pixels;                      // [B,Y,X,3], as the model wants them
+  Tensor pixels;                      // [B,Y,X,3], as the model wants them; undefined when the loader reads none
   Tensor labels;                      // i64 [B]; -1 without labels
   std::vector<std::string> keys;      // [B]
   std::vector<std::string> captions;  // [B], one of each picture's captions; empty without captions
+  std::vector<std::vector<std::string>> all_captions;  // [B]; filled when asked for
+  std::vector<SamplePlace> places;                     // [B]
 };
 
 // Where in the data a run is: epoch, and samples of it that were taken.
@@ -43,6 +45,10 @@ struct LoaderOptions {
   int threads = 1;
   int64_t ahead = 64;      // pictures prepared in advance
   bool is_endless = true;  // goes on with the next epoch, else ends after one
+  bool needs_pixels = true;
+  bool takes_all_captions = false;
+  // Of `processes` that share the data this is number `process`: it takes every processes-th sample of the stream.
+  int64_t process = 0, processes = 1;
   // Called from Next for each picture that cannot be read; it is left out.
   std::function<void(const std::string& key, const std::string& reason)> on_failure = {};
 };
@@ -59,6 +65,8 @@ class Loader {
   bool Next(int64_t size, Batch& batch);
   // After the last batch.
   const DataPosition& position() const { return position_; }
+  // The picture at a place of this data, as it is stored.
+  Image Original(const SamplePlace& place) const;
   double seconds_waited() const { return seconds_waited_; }
 
  private:

@@ -50,6 +50,14 @@ std::vector<std::string> CaptionsOf(const nlohmann::json& json) {
   return captions;
 }
 
+// Size and time of a file; "" when it is gone.
+std::string FileState(const fs::path& path) {
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  const auto time = fs::last_write_time(path, error);
+  return error ? "" : base::StrCat(size, "@", time.time_since_epoch().count());
+}
+
 class Shard final : public SampleSet {
  public:
   explicit Shard(const std::string& path) : path_(path), index_(formats::WebDatasetIndex::Open(path)) {}
@@ -80,6 +88,8 @@ class Shard final : public SampleSet {
     std::vector<std::string> captions = CaptionsOf(Json(index));
     return captions.empty() ? Lines(TextOf(index, "txt")) : captions;
   }
+
+  std::string Fingerprint() const override { return FileState(path_); }
 
  private:
   const formats::WebDatasetIndex::Sample& Sample(int64_t index) const {
@@ -137,6 +147,14 @@ class Folder final : public SampleSet {
     std::error_code ignored;
     return fs::is_regular_file(path, ignored) ? Lines(base::ReadTextFile(path, 1 << 20)) : std::vector<std::string>();
   }
+  std::string Fingerprint() const override {
+    base::ContentHasher hasher;
+    for (const std::string& file : files_) {
+      hasher.Add(base::StrCat(file, "\n", FileState(root_ / file), "\n",
+                              FileState((root_ / file).replace_extension(".txt")), "\n"));
+    }
+    return hasher.Hex();
+  }
 
  private:
   fs::path root_;
@@ -193,10 +211,8 @@ int64_t CountSamples(const SampleFilter& filter) {
 }
 
 SampleStream::SampleStream(const SampleFilter& filter, int64_t buffer, uint64_t seed, int64_t epoch)
-    : filter_(filter),
-      buffer_size_(static_cast<size_t>(buffer)),
-      state_(MixSeeds(seed, static_cast<uint64_t>(epoch))),
-      paths_(filter.paths) {
+    : filter_(filter), buffer_size_(static_cast<size_t>(buffer)), state_(MixSeeds(seed, static_cast<uint64_t>(epoch))) {
+  for (const std::string& path : filter.paths) paths_.emplace_back(path, static_cast<int64_t>(paths_.size()));
   if (buffer_size_ == 0) return;
   for (size_t i = paths_.size(); i > 1; --i) {
     state_ = Random(state_).Next();
@@ -208,11 +224,11 @@ bool SampleStream::NextInOrder(SampleRef& ref) {
   for (;;) {
     if (set_ == nullptr || next_index_ == set_->size()) {
       if (next_path_ == paths_.size()) return false;
-      set_ = OpenSamples(paths_[next_path_++]);
+      set_ = OpenSamples(paths_[next_path_++].first);
       next_index_ = 0;
       continue;
     }
-    ref = {.set = set_, .index = next_index_++, .label = -1};
+    ref = {.set = set_, .index = next_index_++, .label = -1, .path = paths_[next_path_ - 1].second};
     if (Accepts(filter_, ref)) return true;
   }
 }

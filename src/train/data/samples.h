@@ -29,6 +29,8 @@ class SampleSet {
   virtual std::string Label(int64_t index, const std::string& field) const = 0;
   // KEY.json's "captions" (or "caption"), else the lines of KEY.txt.
   virtual std::vector<std::string> Captions(int64_t index) const = 0;
+  // Changes when the files do: from names, sizes and times.
+  virtual std::string Fingerprint() const = 0;
 };
 
 // `path`: a .tar shard or a folder. Throws kNotFound, kIo, kCorruptData.
@@ -38,6 +40,12 @@ struct SampleRef {
   std::shared_ptr<const SampleSet> set;
   int64_t index = 0;
   int64_t label = -1;  // -1: none
+  int64_t path = 0;    // of the filter's paths
+};
+
+// Where a sample lies: number `index` of the filter's path number `path`.
+struct SamplePlace {
+  int64_t path = 0, index = 0;
 };
 
 // What a stream runs over: paths, which of their samples count, and how labels become numbers.
@@ -72,7 +80,7 @@ class SampleStream {
   const SampleFilter& filter_;
   size_t buffer_size_;
   uint64_t state_;
-  std::vector<std::string> paths_;
+  std::vector<std::pair<std::string, int64_t>> paths_;  // with their numbers in the filter
   size_t next_path_ = 0;
   std::shared_ptr<const SampleSet> set_;
   int64_t next_index_ = 0;
