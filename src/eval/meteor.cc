@@ -170,23 +170,27 @@ MeteorCounts& MeteorCounts::operator+=(const MeteorCounts& other) {
     test_function_matches[m] += other.test_function_matches[m];
     reference_function_matches[m] += other.reference_function_matches[m];
   }
-  chunks += other.chunks;
+  chunks += other.IsWhole() ? 0 : other.chunks;  // as the reference adds them up
   return *this;
 }
 
+double MeteorCounts::TestMatches() const {
+  return test_matches[0] + test_matches[1] + test_function_matches[0] + test_function_matches[1];
+}
+double MeteorCounts::ReferenceMatches() const {
+  return reference_matches[0] + reference_matches[1] + reference_function_matches[0] + reference_function_matches[1];
+}
+bool MeteorCounts::IsWhole() const {
+  return TestMatches() == test_length && ReferenceMatches() == reference_length && chunks == 1;
+}
+
 double MeteorCounts::Score() const {
-  double on_test = 0, on_reference = 0;
-  for (int m = 0; m < 2; ++m) {
-    on_test += test_matches[m] + test_function_matches[m];
-    on_reference += reference_matches[m] + reference_function_matches[m];
-  }
-  if (on_test == 0) return 0;
+  if (TestMatches() == 0) return 0;
   const double precision = Weighted(test_matches, test_function_matches) / Weighted(test_length, test_function_words);
   const double recall =
       Weighted(reference_matches, reference_function_matches) / Weighted(reference_length, reference_function_words);
   const double mean = 1 / ((1 - kAlpha) / precision + kAlpha / recall);
-  const bool is_whole = on_test == test_length && on_reference == reference_length && chunks == 1;
-  const double scattered = is_whole ? 0 : chunks / ((on_test + on_reference) / 2);
+  const double scattered = IsWhole() ? 0 : chunks / ((TestMatches() + ReferenceMatches()) / 2);
   return mean * (1 - kGamma * std::pow(scattered, kBeta));
 }
 

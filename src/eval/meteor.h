@@ -22,6 +22,9 @@ struct MeteorCounts {
 
   MeteorCounts& operator+=(const MeteorCounts& other);
   double Score() const;  // 0..1
+  double TestMatches() const;
+  double ReferenceMatches() const;
+  bool IsWhole() const;  // test and reference are one chunk, which costs nothing
 };
 
 // A reference, with what is needed for the alignments to it.

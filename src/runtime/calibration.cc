@@ -142,7 +142,7 @@ double FitTemperature(const LabelledLogits& data) {
   double low = std::log(1 / kMost), high = std::log(1 / kLeast);
   for (int i = 0; i < kHalvings; ++i) {
     const double middle = (low + high) / 2;
-    (slope(std::exp(middle)) < 0 ? low : high) = middle;
+    (slope(std::exp(middle)) <= 0 ? low : high) = middle;
   }
   return std::exp(-(low + high) / 2);
 }
