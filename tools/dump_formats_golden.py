@@ -8,6 +8,7 @@ readers and compare with the values computed here. Needs torch, numpy and safete
 """
 
 import collections
+import contextlib
 import io
 import json
 import os
@@ -51,7 +52,44 @@ def dump_safetensors():
     tensors["scalar"] = torch.tensor(2.5)
     tensors["empty"] = torch.zeros(2, 0)
     save_file(tensors, GOLDEN / "mixed.safetensors", metadata={"format": "pt", "note": "a \"quoted\" caf\u00e9"})
+    sort_metadata(GOLDEN / "mixed.safetensors")
     save_file({"half": torch.zeros(2).to(torch.float8_e4m3fn)}, GOLDEN / "f8.safetensors")
+
+
+def sort_metadata(path):
+    """The package orders the metadata by a hash that is seeded anew in each process."""
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size)
+    assert len(text) == size
+    path.write_bytes(content[:8] + text + content[8 + size :])
+
+
+@contextlib.contextmanager
+def numbered_storages():
+    """The legacy format names storages by their addresses, which differ from run to run: here by their order."""
+    address, numbers = torch._C.StorageBase._cdata, {}
+    torch.UntypedStorage._cdata = property(lambda self: numbers.setdefault(address.__get__(self), 94000000000001 + len(numbers)))
+    try:
+        yield
+    finally:
+        del torch.UntypedStorage._cdata
+
+
+def save_legacy(value, path):
+    with numbered_storages():
+        torch.save(value, path, _use_new_zipfile_serialization=False)
+
+
+def rewrite_zip(source, target, kind=zipfile.ZIP_STORED, leaves_out=()):
+    """The entries of `source` as Python's zipfile writes them, dated 1980."""
+    with zipfile.ZipFile(source) as old:
+        entries = [(info.filename, old.read(info.filename)) for info in old.infolist() if not info.filename.endswith(leaves_out)]
+    with zipfile.ZipFile(target, "w") as new:
+        for name, content in entries:
+            new.writestr(zipfile.ZipInfo(name), content, compress_type=kind)
 
 
 def checkpoint():
@@ -85,19 +123,17 @@ def dump_pth():
     save_file(expected, GOLDEN / "checkpoint_expected.safetensors")
     torch.save(saved, GOLDEN / "zip.pth")
     torch.save(saved, GOLDEN / "zip_protocol4.pth", pickle_protocol=4)
-    torch.save(saved, GOLDEN / "legacy.pth", _use_new_zipfile_serialization=False)
+    save_legacy(saved, GOLDEN / "legacy.pth")
     torch.save(torch.arange(3.0), GOLDEN / "tensor.pth")
     evil = {"weight": torch.zeros(2), "hook": Evil()}
     torch.save(evil, GOLDEN / "evil.pth")
-    torch.save(evil, GOLDEN / "evil_legacy.pth", _use_new_zipfile_serialization=False)
+    save_legacy(evil, GOLDEN / "evil_legacy.pth")
     torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, GOLDEN / "complex.pth")
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), GOLDEN / "torchscript.pth")
-    with zipfile.ZipFile(GOLDEN / "tensor.pth") as source, zipfile.ZipFile(GOLDEN / "compressed.pth", "w", zipfile.ZIP_DEFLATED) as target:
-        for info in source.infolist():
-            target.writestr(info.filename, source.read(info.filename))
-    with zipfile.ZipFile(GOLDEN / "tensor.pth") as source, zipfile.ZipFile(GOLDEN / "stored_by_python.pth", "w") as target:
-        for info in source.infolist():
-            target.writestr(info.filename, source.read(info.filename))
+    # The debugging entries hold the paths of the machine that wrote them, the id a hash of all.
+    rewrite_zip(GOLDEN / "torchscript.pth", GOLDEN / "torchscript.pth", leaves_out=(".debug_pkl", "serialization_id"))
+    rewrite_zip(GOLDEN / "tensor.pth", GOLDEN / "compressed.pth", zipfile.ZIP_DEFLATED)
+    rewrite_zip(GOLDEN / "tensor.pth", GOLDEN / "stored_by_python.pth")
 
 
 def dump_shards():
@@ -151,7 +187,7 @@ def dump_corpus():
     for name in ("tensor.pth", "legacy.pth", "zip_protocol4.pth", "evil.pth", "stored_by_python.pth"):
         seed("pth", name, (GOLDEN / name).read_bytes())
     out = io.BytesIO()
-    torch.save({"a": torch.zeros(2, 3).t(), "b": [torch.ones(1).bool()]}, out, _use_new_zipfile_serialization=False)
+    save_legacy({"a": torch.zeros(2, 3).t(), "b": [torch.ones(1).bool()]}, out)
     seed("pth", "legacy_tiny", out.getvalue())
     for name in ("ustar", "gnu", "pax"):
         seed("webdataset", name, (GOLDEN / f"{name}.tar").read_bytes().rstrip(b"\0") + bytes(1536))

@@ -62,29 +62,36 @@ def open_clip_model():
     return importlib.import_module("open_clip.model")
 
 
-def golden(make, variant, about, model_cfg, seed, batch):
-    config = {"model_type": "open_clip", "model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
-    model = open_clip_model().CLIP(**model_cfg)
-    vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
-    source = torch.Generator().manual_seed(seed + 3000)
+def stages(model) -> dict:
+    found = {model.visual.patch_dropout: "vision.embeddings"}
+    found.update({block: f"vision.layers.{i}" for i, block in enumerate(model.visual.transformer.resblocks)})
+    return found | {block: f"text.layers.{i}" for i, block in enumerate(model.transformer.resblocks)}
+
+
+def forward(model, inputs: dict) -> dict:
+    scores, _ = model.get_logits(inputs["pixels"], inputs["ids"])
+    return {"features": model.encode_image(inputs["pixels"]), "text_features": model.encode_text(inputs["ids"]), "logits_per_image": scores}
+
+
+def ids_of(model_cfg: dict, batch: int, seed: int) -> torch.Tensor:
+    """Random texts of different lengths, each with its end."""
+    text, source = model_cfg["text_cfg"], torch.Generator().manual_seed(seed + 3000)
     end = text.get("eos_id", text["vocab_size"] - 1)
     ids = torch.randint(1, end, (batch, text["context_length"]), generator=source)
     for row in range(batch):
         length = text["context_length"] - 2 * row
         ids[row, length - 1] = end
         ids[row, length:] = 0
-    stages = {model.visual.patch_dropout: "vision.embeddings"}
-    stages.update({block: f"vision.layers.{i}" for i, block in enumerate(model.visual.transformer.resblocks)})
-    stages.update({block: f"text.layers.{i}" for i, block in enumerate(model.transformer.resblocks)})
+    return ids
 
-    def forward(model, inputs):
-        scores, _ = model.get_logits(inputs["pixels"], inputs["ids"])
-        return {"features": model.encode_image(inputs["pixels"]), "text_features": model.encode_text(inputs["ids"]),
-                "logits_per_image": scores}
 
+def golden(make, variant, about, model_cfg, seed, batch):
+    config = {"model_type": "open_clip", "model_cfg": model_cfg, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
+    model = open_clip_model().CLIP(**model_cfg)
     generator = f"open_clip_torch {importlib.metadata.version('open_clip_torch')}"
     return with_gradient_names(make, gradients_of)(
-        variant, about, config, model, forward, stages, {"pixels": pixels((vision["image_size"],) * 2, batch, seed), "ids": ids}, generator,
+        variant, about, config, model, forward, stages(model),
+        {"pixels": pixels((model_cfg["vision_cfg"]["image_size"],) * 2, batch, seed), "ids": ids_of(model_cfg, batch, seed)}, generator,
         loss=[{"kind": "contrastive", "output": "logits_per_image"}], seed=seed)
 
 
