@@ -12,6 +12,8 @@
 namespace fovea::train {
 namespace {
 
+constexpr size_t kSmallGradient = 1 << 18, kTogether = 1 << 20;  // elements
+
 // How many processes the launcher started, as Open MPI, MPICH and its relatives, and PMIx say; 0: no launcher.
 int64_t LaunchedProcesses() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"}) {
@@ -61,13 +63,34 @@ void Processes::SumGradients(std::vector<Slot>& slots) const {
   std::vector<double> is_there;
   for (const Slot& slot : slots) is_there.push_back(slot.gradient.defined() ? 1 : 0);
   Sum(is_there);
+  // Each call waits for every process: small gradients travel together.
+  std::vector<float> together;
+  std::vector<std::span<float>> parts;
+  const auto send = [&] {
+    Sum(std::span<float>(together));
+    const float* sum = together.data();
+    for (const std::span<float> part : parts) {
+      std::copy_n(sum, part.size(), part.data());
+      sum += part.size();
+    }
+    together.clear();
+    parts.clear();
+  };
   for (size_t i = 0; i < slots.size(); ++i) {
     Slot& slot = slots[i];
     if (is_there[i] == 0) continue;
     if (!slot.gradient.defined()) slot.gradient = Tensor::Zeros(slot.value.shape());
     if (!slot.gradient.is_sole_owner()) slot.gradient = slot.gradient.Clone();
-    Sum(std::span<float>(slot.gradient.mutable_data<float>(), static_cast<size_t>(slot.gradient.numel())));
+    const std::span<float> values(slot.gradient.mutable_data<float>(), static_cast<size_t>(slot.gradient.numel()));
+    if (values.size() >= kSmallGradient) {
+      Sum(values);
+      continue;
+    }
+    parts.push_back(values);
+    together.insert(together.end(), values.begin(), values.end());
+    if (together.size() >= kTogether) send();
   }
+  send();
 }
 
 Tensor Processes::Gather(const Tensor& rows) const {

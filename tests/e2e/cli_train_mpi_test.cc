@@ -26,7 +26,7 @@ class Mpi : public ::testing::Test {
                                    {"model", model},
                                    {"task", task},
                                    {"seed", 5},
-                                   {"steps", 3},
+                                   {"steps", 2},
                                    {"batch_size", 8},
                                    {"log_every", 1},
                                    {"data", {{"train", {"pictures"}}, {"threads", 1}, {"augment", {{"flip", 0.5}}}}},
@@ -101,6 +101,7 @@ TEST_F(Mpi, ProcessesAddUpToOne) {
     const Result one = Train(c.recipe, c.name + "-1", 0, settings);
     ASSERT_EQ(one.exit, 0) << one.err;
     for (const int processes : {2, 4}) {
+      if (processes == 4 && c.name == "adapters") continue;  // processes that wait for each other cost time
       const std::string output = c.name + "-" + std::to_string(processes);
       const Result many = Train(c.recipe, output, processes, settings);
       ASSERT_EQ(many.exit, 0) << many.out << many.err;
@@ -114,7 +115,7 @@ TEST_F(Mpi, ProcessesAddUpToOne) {
 
 TEST_F(Mpi, GoesOnFromACheckpointWithAsManyProcesses) {
   if (launcher_.empty()) GTEST_SKIP() << "this build has no MPI (libopenmpi-dev openmpi-bin)";
-  const std::vector<std::string> settings = {"steps=80", "checkpoint_every=5"};
+  const std::vector<std::string> settings = {"steps=24", "checkpoint_every=3"};
   const Result whole = Train("pairs.json", "whole", 2, settings);
   ASSERT_EQ(whole.exit, 0) << whole.err;
   {
