@@ -63,6 +63,9 @@ def write_folder(path: Path, folder: Path) -> None:
         config = json.loads(file.metadata()["config"])
         weights = {name.removeprefix("weights."): file.get_tensor(name) for name in file.keys() if name.startswith("weights.")}
         inputs = {name.removeprefix("input."): file.get_slice(name).get_shape() for name in file.keys() if name.startswith("input.")}
+    for head in ("cls.predictions", "lm_head"):  # untied, transformers adds the decoder's bias, of which the golden file has one copy
+        if not config.get("tie_word_embeddings", True) and f"{head}.bias" in weights:
+            weights[f"{head}.decoder.bias"] = weights[f"{head}.bias"].copy()
     if config["model_type"] == "open_clip":
         (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
         save_file(weights, folder / "open_clip_model.safetensors", {"format": "pt"})

@@ -160,7 +160,7 @@ def main() -> int:
     stages, hooks = {}, []
 
     def keep(stage, output):
-        stages.setdefault(stage, nhwc(output[0] if isinstance(output, tuple) else output))
+        stages.setdefault(stage, output[0] if isinstance(output, tuple) else output)
 
     for module, stage in folders.stages_of(model, settings).items():
         hooks.append(module.register_forward_hook(lambda _m, _i, output, stage=stage: keep(stage, output)))

@@ -19,8 +19,13 @@ fi
 
 build=build/fuzz
 mkdir -p $build
-cmake -S . -B $build -G Ninja -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DFOVEA_FUZZ=ON -DFOVEA_TESTS=OFF -DFOVEA_BENCH=OFF > $build/cmake.log 2>&1 ||
-  { cat $build/cmake.log; exit 1; }
+configure() {
+  cmake -S . -B $build -G Ninja -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DFOVEA_FUZZ=ON -DFOVEA_TESTS=OFF -DFOVEA_BENCH=OFF > $build/cmake.log 2>&1
+}
+forget() { rm -rf $build/CMakeCache.txt $build/CMakeFiles; }
+# A configuration that failed (a package was missing) leaves a cache that the next one trips over.
+[ -f $build/build.ninja ] || forget
+configure || { forget && configure; } || { cat $build/cmake.log; exit 1; }
 ninja -C $build -j"${FOVEA_JOBS:-$(nproc)}" --quiet "${names[@]/#/fuzz_}"
 
 # Allocation failures must be exceptions, as in the library, and OpenMP's threads only slow tiny inputs down.

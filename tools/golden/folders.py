@@ -4,6 +4,7 @@ Most folders are read by transformers; AlexNet and VGG (which it lacks) by torch
 open_clip_config.json by open_clip_torch.
 """
 
+import inspect
 import json
 import re
 import sys
@@ -90,6 +91,8 @@ def load(folder: Path, architecture) -> torch.nn.Module:
         name = architecture or (config.get("architectures") or [None])[0]
         cls = getattr(transformers, name) if name else transformers.AutoModel
         model, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        if any("pooler." in key for key in report["missing_keys"]) and "add_pooling_layer" in inspect.signature(cls.__init__).parameters:
+            model, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, add_pooling_layer=False)
         # Parts that nothing uses may be missing; where they matter, their new random weights give numbers that nothing can equal.
         if report["missing_keys"]:
             print(f"{folder}: the checkpoint lacks {sorted(report['missing_keys'])[:5]} of {cls.__name__}", file=sys.stderr)
