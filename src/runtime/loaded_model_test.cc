@@ -152,7 +152,7 @@ TEST(OpenClipFolder, LoadsAndGivesTheFeaturesOfTheReference) {
   testing::ExpectClose(model->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "features");
 
   const testing::TemporaryFolder saved;  // with the names of the network, beside the same configuration
-  model->Save(saved.path(), DType::kF32);
+  model->Save(saved.path(), "f32");
   const auto again = runtime::LoadedModel::Load(saved.path(), "saved");
   testing::ExpectClose(again->network().EncodeImages(golden.Get("input.pixels")).features, expected, 1e-4f, "saved");
 }
