@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "nn/pictures.h"
 #include "ops/loss.h"
 #include "ops/shape.h"
 
@@ -74,22 +75,9 @@ LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Toke
 Tensor LanguageLoss(const models::Model& model, const LanguageInputs& inputs, const Tensor& pictures,
                     float label_smoothing) {
   const auto [B, T] = inputs.ids.Dims<2>("ids");
-  const bool is_prefix = pictures.defined() && model.Decoder().memory_size == 0;
-  models::DecodeInputs call{.mask = inputs.mask};
-  if (is_prefix) {
-    const int64_t N = pictures.dim(1);
-    const Tensor exists = Tensor::Zeros({B, N + T}, DType::kBool);
-    for (int64_t b = 0; b < B; ++b) {
-      std::fill_n(exists.mutable_data<bool>() + b * (N + T), N, true);
-      std::copy_n(inputs.mask.data<bool>() + b * T, T, exists.mutable_data<bool>() + b * (N + T) + N);
-    }
-    call.embeddings = Concat({pictures, model.EmbedTokens(inputs.ids)}, 1);  // [B,N+T,D]
-    call.mask = exists;
-    call.bidirectional = N;
-  } else {
-    call.ids = inputs.ids;
-    call.memory = pictures;
-  }
+  const bool is_prefix = pictures.defined() && model.Decoder().pictures == models::PicturePlace::kBefore;
+  const models::DecodeInputs call = pictures.defined() ? models::JoinPictures(model, inputs.ids, inputs.mask, pictures)
+                                                       : models::DecodeInputs{.ids = inputs.ids, .mask = inputs.mask};
   const Tensor logits = model.Decode(call).logits;  // [B,N+T,V]
   // What stands before a token speaks of it; before the first one stands the last place of a picture, or nothing.
   const int64_t before = is_prefix ? pictures.dim(1) - 1 : 0, skipped = is_prefix ? 0 : 1;

@@ -28,8 +28,8 @@ LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Toke
                                std::span<const std::string> prompts, std::span<const std::string> targets,
                                int64_t most_tokens);
 
-// Mean loss over the labels, a scalar. `pictures`: what EmbedImages gave, [B,N,D]; undefined for text alone. They are
-// the memory of a decoder with cross-attention; to others they stand before the text, where they all see each other.
+// Mean loss over the labels, a scalar. `pictures`: what EmbedImages gave, [B,N,D]; undefined for text alone. They go
+// where DecoderSpec::pictures says.
 Tensor LanguageLoss(const models::Model& model, const LanguageInputs& inputs, const Tensor& pictures,
                     float label_smoothing);
 

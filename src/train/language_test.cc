@@ -62,7 +62,13 @@ struct Bigrams {
   }
   int64_t FeatureSize() const { return 0; }
   models::DecoderSpec Decoder() const {
-    return {.hidden_size = 23, .vocab = 23, .max_positions = 40, .bos = 1, .eos = {22}, .memory_size = memory_size};
+    return {.hidden_size = 23,
+            .vocab = 23,
+            .max_positions = 40,
+            .bos = 1,
+            .eos = {22},
+            .memory_size = memory_size,
+            .pictures = memory_size > 0 ? models::PicturePlace::kMemory : models::PicturePlace::kBefore};
   }
   Tensor EmbedTokens(const Tensor& ids) const { return Embedding(table, ids); }
   Tensor EmbedImages(const Tensor& pixels) const {
