@@ -269,6 +269,12 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
                   "document frequencies for CIDEr-D (caption; default: those of the references)")
       ->type_name("FILE");
   command.add_flag("--official", eval.is_official, "compare answers exactly as VQA's own script does (vqa)");
+  command.add_option("--beams", arguments.generate.beams, "beam search over so many sequences (caption, vqa)")
+      ->type_name("N")
+      ->check(Range(1, 256));
+  command.add_option("--max-tokens", arguments.generate.max_tokens, "tokens of a text at most (caption, vqa)")
+      ->type_name("N")
+      ->check(Range(1, 1'000'000));
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));

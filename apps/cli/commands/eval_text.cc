@@ -1,21 +1,36 @@
-// `fovea eval caption` and `fovea eval vqa`: how good what was written is. The texts come from a file of predictions.
+// `fovea eval caption` and `fovea eval vqa`: how good what was written is, by a model or in a file of predictions.
 #include <cmath>
 #include <cstdio>
 #include <optional>
 
 #include "commands/common.h"
 #include "commands/eval_tasks.h"
+#include "commands/language.h"
 #include "fovea/eval_text.h"
 
 namespace fovea::cli {
 namespace {
 
-// No architecture of this version writes text. When one does, its captions and answers go into the other forms of
-// EvaluateCaptions and EvaluateAnswers, which take a function instead of predictions.
-[[noreturn]] void RefuseModel(const Job& job, const char* what) {
-  const Model model = LoadModel(job.arguments);
-  throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) + " writes no " + what +
-                                             "; hint: give a file of them with --predictions");
+Captioner CaptionerOf(const Job& job) {
+  const Chat chat = OpenChat(job.arguments, "caption pictures");
+  return [chat, settings = SettingsOf(job.arguments.generate)](std::span<const Image> images) {
+    std::vector<std::string> captions;
+    for (const Image& image : images) captions.push_back(Trimmed(chat.Caption(image, settings, &interrupted).text));
+    return captions;
+  };
+}
+
+Answerer AnswererOf(const Job& job) {
+  const Chat chat = OpenChat(job.arguments, "answer questions");
+  return [chat, settings = SettingsOf(job.arguments.generate)](const Image& image,
+                                                               std::span<const std::string> questions) {
+    std::vector<std::string> answers;
+    for (const std::string& question : questions) {
+      const Message message{.text = question, .images = {image}};
+      answers.push_back(Trimmed(chat.Reply({&message, 1}, settings, nullptr, &interrupted).text));
+    }
+    return answers;
+  };
 }
 
 void TellUnknown(int64_t unknown, Console& console) {
@@ -77,11 +92,14 @@ void PrintGroups(const char* title, const std::vector<VqaMetrics::Group>& groups
 
 int64_t EvalCaption(const Job& job) {
   const EvalArguments& eval = job.arguments.eval;
-  if (eval.predictions.empty()) RefuseModel(job, "captions");
-  std::optional<CiderD> frequencies;
-  if (!eval.frequencies.empty()) frequencies = CiderD::Load(eval.frequencies);
-  const CaptionMetrics metrics = EvaluateCaptions(ReadCaptionPredictions(eval.predictions), job.arguments.shards,
-                                                  job.options, frequencies ? &*frequencies : nullptr);
+  std::optional<CiderD> loaded;
+  if (!eval.frequencies.empty()) loaded = CiderD::Load(eval.frequencies);
+  const CiderD* frequencies = loaded ? &*loaded : nullptr;
+  const auto& shards = job.arguments.shards;
+  const CaptionMetrics metrics =
+      eval.predictions.empty()
+          ? EvaluateCaptions(CaptionerOf(job), shards, job.options, frequencies)
+          : EvaluateCaptions(ReadCaptionPredictions(eval.predictions), shards, job.options, frequencies);
   job.console.EndProgress();
   TellUnknown(metrics.unknown, job.console);
   if (job.arguments.json) {
@@ -104,10 +122,11 @@ int64_t EvalCaption(const Job& job) {
 int64_t EvalVqa(const Job& job) {
   constexpr size_t kTypesShown = 10;
   const EvalArguments& eval = job.arguments.eval;
-  if (eval.predictions.empty()) RefuseModel(job, "answers");
-  const VqaMetrics metrics =
-      EvaluateAnswers(ReadAnswerPredictions(eval.predictions), job.arguments.shards, job.options,
-                      {.rule = eval.is_official ? AnswerRule::kOfficial : AnswerRule::kEven, .train = eval.train});
+  const VqaOptions rules{.rule = eval.is_official ? AnswerRule::kOfficial : AnswerRule::kEven, .train = eval.train};
+  const auto& shards = job.arguments.shards;
+  const VqaMetrics metrics = eval.predictions.empty()
+                                 ? EvaluateAnswers(AnswererOf(job), shards, job.options, rules)
+                                 : EvaluateAnswers(ReadAnswerPredictions(eval.predictions), shards, job.options, rules);
   job.console.EndProgress();
   TellUnknown(metrics.unknown, job.console);
   if (job.arguments.json) {

@@ -8,13 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/common.h"
-#include "fovea/chat.h"
+#include "commands/language.h"
 #include "fovea/image.h"
 #include "pictures.h"
 
 namespace fovea::cli {
-namespace {
-
 GenerateSettings SettingsOf(const GenerateArguments& g) {
   GenerateSettings settings{.max_tokens = g.max_tokens,
                             .temperature = g.temperature,
@@ -49,6 +47,8 @@ std::string Trimmed(const std::string& text) {
   const size_t begin = text.find_first_not_of(" \t\r\n"), end = text.find_last_not_of(" \t\r\n");
   return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
 }
+
+namespace {
 
 // Gives each picture to `answer`, in order; the pictures are decoded one after the other, the model uses all cores.
 Exit ForEachAnswer(const Arguments& arguments, Console& console, const char* key,
