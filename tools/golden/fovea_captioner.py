@@ -10,6 +10,7 @@ import transformers
 from torch import nn
 from transformers import EfficientNetConfig, EfficientNetModel, GPT2Config, GPT2LMHeadModel
 
+from golden.decoders import positions
 from golden.efficientnet import lite_as_transformers
 from golden.fovea_dual_encoder import vision_keys
 from golden.inputs import text_inputs
@@ -78,7 +79,7 @@ def golden(make, variant, about, vision, image_size, lengths, prompts, seed, dec
     def forward(model, given):
         memory = model.memory(given["pixels"])
         text = given["mask"].long()
-        outputs = model.decoder(given["ids"], attention_mask=text, position_ids=(text.cumsum(-1) - 1).clamp(min=0), encoder_hidden_states=memory,
+        outputs = model.decoder(given["ids"], attention_mask=text, position_ids=positions(given["mask"]), encoder_hidden_states=memory,
                                 output_hidden_states=True)
         return {"pictures": memory, "hidden": outputs.hidden_states[-1], "token_logits": outputs.logits}
 
@@ -103,7 +104,7 @@ def golden(make, variant, about, vision, image_size, lengths, prompts, seed, dec
 
 def goldens(make):
     yield golden(make, "base", "one layer over the grid, positions resized", vision_keys(), (32, 24), [6, 9], [3, 1, 5], 91,
-                 {"n_embd": 24, "vocab_size": 53}, encoder_layers=1, encoder_attention_heads=3, encoder_ffn_dim=20, grid_size=4)
+                 {"n_embd": 18, "n_layer": 1, "vocab_size": 43}, encoder_layers=1, encoder_attention_heads=3, encoder_ffn_dim=20, grid_size=4)
     yield golden(make, "deep", "two layers, another epsilon, positions as they are", vision_keys(hidden_act="gelu", strides=[2, 2], kernel_sizes=[5, 3],
                  num_block_repeats=[1, 1]), (32, 32), [5, 7], [2, 4], 92, {"n_embd": 16, "vocab_size": 41, "n_layer": 1}, encoder_layers=2,
                  encoder_attention_heads=2, encoder_ffn_dim=24, grid_size=4, layer_norm_eps=1e-4)
