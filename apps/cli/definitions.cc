@@ -194,6 +194,8 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
           "--queries", eval.queries,
           "queries and the words that mark a caption as a match, TAB between (search; bench/search_queries.tsv)")
       ->type_name("FILE");
+  command.add_option("--foreign", eval.foreign, "shards whose captions no picture of --data fits (search)")
+      ->type_name("SHARD.tar");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));
