@@ -31,7 +31,8 @@ enum Exit : int {
 struct EvalArguments {
   std::vector<std::string> train;  // shards to learn from
   std::string label_field;
-  std::string queries;  // file of queries and marks
+  std::string queries;               // file of queries and marks
+  std::vector<std::string> foreign;  // shards with captions that nothing fits
   int64_t neighbours = 20;
   double penalty = -1;  // below 0: chosen
   int64_t max_samples = 0;

@@ -275,6 +275,8 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("--max-tokens", arguments.generate.max_tokens, "tokens of a text at most (caption, vqa)")
       ->type_name("N")
       ->check(Range(1, 1'000'000));
+  command.add_option("--foreign", eval.foreign, "shards whose captions no picture of --data fits (search)")
+      ->type_name("SHARD.tar");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));

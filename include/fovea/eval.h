@@ -121,10 +121,11 @@ RetrievalMetrics EvaluateRetrieval(const Model& model, const std::vector<std::st
 
 // How well a library of pictures answers in words, and how well it stays silent.
 //
-// Two kinds of queries are put to a library made of the pictures of the shards: those given, whose matches are the
-// pictures with a caption that holds one of the query's marks (whole words, whatever their case), and captions, whose
-// match is their own picture. Each is asked twice: of the whole library, and of the library without its matches (of a
-// caption: without its picture and all those whose captions together hold half of its words).
+// Three kinds of queries are put to a library made of the pictures of the shards. `words`: those given, whose matches
+// are the pictures with a caption that holds one of the query's marks (whole words, whatever their case); each is asked
+// of the whole library, and of the library without its matches. `captions`: the first caption of a picture, whose match
+// is that picture; asked of all, and without it and all pictures whose captions hold two of its words. `foreign`:
+// captions of other pictures, which have nothing to do with these.
 struct SearchMetrics {
   int64_t pictures = 0, failed = 0;
   struct Kind {
@@ -135,15 +136,16 @@ struct SearchMetrics {
     double empty = 0;      // share of them whose answer is empty
     double area = 0;       // probability that a query with a match scores above one without (ROC), whatever the limit
   };
-  Kind words, captions;
+  Kind words, captions, foreign;
   double seconds = 0;
 };
 struct SearchEvaluationOptions {
   // "query TAB mark,mark,..." a line; lines that begin with # are passed over.
   std::vector<std::string> queries;
-  int64_t captions = 400;          // at most so many, evenly spread
-  int64_t limit = 20;              // pictures an answer may hold
-  const Model* labeler = nullptr;  // as IndexOptions::labeler
+  std::vector<std::string> foreign;  // shards whose captions nothing in the library fits
+  int64_t captions = 400;            // at most so many of each shard's, evenly spread
+  int64_t limit = 20;                // pictures an answer may hold
+  const Model* labeler = nullptr;    // as IndexOptions::labeler
 };
 // Throws kUnimplemented when the model compares no pictures with texts, kInvalidArgument for a query without marks, and
 // kNotFound, kCorruptData for a shard.

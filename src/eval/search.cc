@@ -132,18 +132,32 @@ class SearchEvaluation {
 
   std::vector<Query> CaptionQueries() const {
     std::vector<Query> queries;
-    const auto wanted = static_cast<size_t>(std::max<int64_t>(1, search_.captions));
-    const size_t stride = std::max<size_t>(1, (pictures_.size() + wanted - 1) / wanted);
-    for (size_t i = 0; i < pictures_.size() && search_.captions > 0; i += stride) {
+    for (const size_t i : Spread(pictures_.size())) {
       Query query{.text = pictures_[i].captions[0], .vector = {}, .matches = {i}, .kin = {i}};
       std::vector<std::string> content;
       for (const library::QueryTerm& term : library::ContentTerms(library::ParseQuery(query.text)))
         content.push_back(term.text);
       const Words words = WordsOf(content);
+      const int64_t alike = std::min<int64_t>(2, static_cast<int64_t>(words.size()));
       for (size_t k = 0; k < pictures_.size(); ++k)
-        if (2 * Shared(words, pictures_[k].words) >= static_cast<int64_t>(words.size())) query.kin.insert(k);
+        if (Shared(words, pictures_[k].words) >= alike) query.kin.insert(k);
       queries.push_back(std::move(query));
     }
+    return queries;
+  }
+
+  std::vector<Query> ForeignQueries() const {
+    std::vector<std::string> captions;
+    const auto accept = [](eval::Sample& sample) {
+      sample.captions = eval::CaptionsOf(sample);
+      return !sample.captions.empty();
+    };
+    eval::WalkShards(search_.foreign, {}, false, accept, [&](std::span<eval::Sample> batch) {
+      for (eval::Sample& sample : batch) captions.push_back(std::move(sample.captions[0]));
+    });
+    std::vector<Query> queries;
+    for (const size_t i : Spread(captions.size()))
+      queries.push_back({.text = captions[i], .vector = {}, .matches = {}, .kin = {}});
     return queries;
   }
 
@@ -183,6 +197,15 @@ class SearchEvaluation {
   }
 
  private:
+  // At most search_.captions of `count` places, evenly spread.
+  std::vector<size_t> Spread(size_t count) const {
+    std::vector<size_t> places;
+    const auto wanted = static_cast<size_t>(std::max<int64_t>(1, search_.captions));
+    for (size_t i = 0; i < count && search_.captions > 0; i += std::max<size_t>(1, (count + wanted - 1) / wanted))
+      places.push_back(i);
+    return places;
+  }
+
   Answer Ask(const Query& query, bool without_matches) {
     library::Question question = library::AskInWords(query.text, {});
     question.text = query.vector;
@@ -250,6 +273,7 @@ SearchMetrics EvaluateSearch(const Model& model, const std::vector<std::string>&
   SearchMetrics metrics{.pictures = evaluation.pictures(), .failed = walk.failed};
   metrics.words = evaluation.Measure(evaluation.WordQueries(), on_query);
   metrics.captions = evaluation.Measure(evaluation.CaptionQueries(), on_query);
+  if (!search.foreign.empty()) metrics.foreign = evaluation.Measure(evaluation.ForeignQueries(), on_query);
   metrics.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return metrics;
 }

@@ -103,7 +103,7 @@ def golden(make, variant, about, vision, image_size, lengths, prompts, seed, dec
 
 
 def goldens(make):
-    yield golden(make, "base", "one layer over the grid, positions resized", vision_keys(), (32, 24), [6, 9], [3, 1, 5], 91,
+    yield golden(make, "base", "one layer over the grid, positions resized", vision_keys(), (32, 24), [6, 9], [3, 1, 5], 94,
                  {"n_embd": 18, "n_layer": 1, "vocab_size": 43}, encoder_layers=1, encoder_attention_heads=3, encoder_ffn_dim=20, grid_size=4)
     yield golden(make, "deep", "two layers, another epsilon, positions as they are", vision_keys(hidden_act="gelu", strides=[2, 2], kernel_sizes=[5, 3],
                  num_block_repeats=[1, 1]), (32, 32), [5, 7], [2, 4], 92, {"n_embd": 16, "vocab_size": 41, "n_layer": 1}, encoder_layers=2,

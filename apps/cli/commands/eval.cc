@@ -165,24 +165,31 @@ int64_t EvalSearch(const Job& job) {
   const Model model = LoadModel(job.arguments);
   const std::optional<Model> labeler = LoadLabeler(model, job.console);
   SearchEvaluationOptions search{.labeler = labeler ? &*labeler : nullptr};
+  search.foreign = job.arguments.eval.foreign;
   if (!job.arguments.eval.queries.empty()) search.queries = LinesOf(job.arguments.eval.queries, false);
   const SearchMetrics metrics = EvaluateSearch(model, job.arguments.shards, search, job.options);
   job.console.EndProgress();
   Json object = Head(job, model);
   object.update({{"n", metrics.pictures}, {"failed", metrics.failed}});
-  for (const auto& [name, kind] : {std::pair{"words", &metrics.words}, std::pair{"captions", &metrics.captions}}) {
+  for (const auto& [name, kind] : {std::pair{"words", &metrics.words}, std::pair{"captions", &metrics.captions},
+                                   std::pair{"foreign", &metrics.foreign}}) {
     if (job.arguments.json) {
       object[name] = {{"present", kind->present}, {"returned", kind->returned}, {"precision", kind->precision},
                       {"removed", kind->removed}, {"empty", kind->empty},       {"area", kind->area}};
-    } else if (kind->removed > 0) {
+      continue;
+    }
+    std::string line = PadRight(name, 8);
+    if (kind->present > 0) {
       char area[32];
       std::snprintf(area, sizeof area, "%.3f", kind->area);
-      job.console.Line(PadRight(name, 8) + "  found " + job.console.Bold(Percent(kind->returned)) + " of " +
-                       Count(kind->present) + " that are there; nothing said to " +
-                       job.console.Bold(Percent(kind->empty)) + " of " + Count(kind->removed) +
-                       " whose pictures were removed" +
-                       job.console.Dim("; right " + Percent(kind->precision) + " of an answer; area " + area));
+      line += "  found " + job.console.Bold(Percent(kind->returned)) + " of " + Count(kind->present) +
+              " that are there (right: " + Percent(kind->precision) + " of an answer; area " + area + ");";
     }
+    if (kind->removed > 0) {
+      line += "  no answer to " + job.console.Bold(Percent(kind->empty)) + " of " + Count(kind->removed) +
+              (kind->present > 0 ? " whose pictures were removed" : " that nothing fits");
+    }
+    if (kind->present + kind->removed > 0) job.console.Line(line);
   }
   object["seconds"] = Rounded(metrics.seconds);
   if (job.arguments.json) job.console.Json(object);
