@@ -2,7 +2,8 @@
 //
 //   gguf_bench speed MODEL.gguf [--threads N] [--prompt N] [--decode N] [--rounds N]   one JSON object: tokens/s of a
 //       prompt and of decoding after it, bytes that one token reads, and the memory bandwidth of the same threads
-//   gguf_bench logits MODEL.gguf IDS.txt OUT.npy    f32 [T,V] of the last line of token ids
+//   gguf_bench logits MODEL.gguf IDS.txt OUT [--plain]   f32 [T,V] of each line of token ids, in OUT.<line>.npy; with
+//       --plain all weights are f32, so that no input of a product is rounded
 //   gguf_bench make OUT.gguf --type q4_0|q8_0       a model of 1.1 billion seeded weights in the shape of TinyLlama
 //
 // Rates come from the fastest round. It compares nothing itself.
@@ -117,8 +118,13 @@ void Speed(const SpeedOptions& o) {
             << "\n";
 }
 
-void Logits(const std::string& path, const std::string& ids_path, const std::string& out) {
+void Logits(const std::string& path, const std::string& ids_path, const std::string& out, bool is_plain) {
   const auto model = runtime::LoadedModel::Load(path, path);
+  if (is_plain) {
+    nn::ForEachParameter(const_cast<models::Model&>(model->network()), [](const std::string&, nn::Parameter& parameter) {
+      if (parameter.blocks() != nullptr) parameter.Assign(parameter.Dense());
+    });
+  }
   std::ifstream file(ids_path);
   std::string line;
   for (int64_t number = 0; std::getline(file, line); ++number) {
@@ -199,12 +205,14 @@ int Run(int argc, char** argv) {
   logits_command->add_option("model", model)->required();
   logits_command->add_option("ids", ids)->required();
   logits_command->add_option("out", out)->required();
+  bool is_plain = false;
+  logits_command->add_flag("--plain", is_plain);
   auto* make_command = app.add_subcommand("make", "a model of seeded weights");
   make_command->add_option("out", out)->required();
   make_command->add_option("--type", type);
   CLI11_PARSE(app, argc, argv);
   if (*speed_command) Speed(speed);
-  if (*logits_command) Logits(model, ids, out);
+  if (*logits_command) Logits(model, ids, out, is_plain);
   if (*make_command) Make(out, type);
   return 0;
 }
