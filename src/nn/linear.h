@@ -15,8 +15,8 @@ struct LinearOptions {
   bool is_transposed = false;  // the weight is [I,O], as TensorFlow's and GPT-2's
 };
 
-// weight [O,I] in PyTorch order (or [I,O], see above), bias [O]. Weights may be blocks (Parameter::AssignBlocks), for all
-// three layers of this header: the product reads them as they are.
+// weight [O,I] in PyTorch order (or [I,O], see above), bias [O]. Weights may be blocks (Parameter::AssignBlocks), for
+// all three layers of this header: the product reads them as they are.
 class Linear {
  public:
   explicit Linear(const LinearOptions& options);

@@ -51,7 +51,8 @@ TEST(GgufQuantize, WritesGgufFromGguf) {
   const auto q4 = WriteGgufModel(Golden("llama_f32"), folder.File("q4.gguf"), BlockType::kQ4_0);
   ExpectErrors(q4, "q4_0", 0.05, 0.15);
   EXPECT_GT(LogitError(folder.File("q4.gguf"), "llama_f32"), 0.06);
-  const auto file = formats::GgufFile::Open(folder.File("q4.gguf")), given = formats::GgufFile::Open(Golden("llama_f32"));
+  const auto file = formats::GgufFile::Open(folder.File("q4.gguf")),
+             given = formats::GgufFile::Open(Golden("llama_f32"));
   EXPECT_EQ(file.metadata().Require<int64_t>("general.file_type"), 2);
   for (const std::string& key : given.metadata().Keys()) EXPECT_TRUE(file.metadata().Has(key)) << key;
   EXPECT_EQ(file.tensors().size(), given.tensors().size());

@@ -138,7 +138,8 @@ const models::Entry& FindEntry(const base::Config& config) {
 void AssignParameters(models::Model& network, const models::Entry& entry, std::span<const NamedTensor> tensors,
                       const std::string& source, const LoadOptions& options) {
   std::vector<Weight> weights;
-  for (const NamedTensor& tensor : tensors) weights.push_back({.name = tensor.name, .tensor = tensor.tensor, .blocks = {}});
+  for (const NamedTensor& tensor : tensors)
+    weights.push_back({.name = tensor.name, .tensor = tensor.tensor, .blocks = {}});
   AssignWeights(network, entry, weights, source, options);
 }
 
