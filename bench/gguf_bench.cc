@@ -2,14 +2,16 @@
 //
 //   gguf_bench speed MODEL.gguf [--threads N] [--prompt N] [--decode N] [--rounds N]   one JSON object: tokens/s of a
 //       prompt and of decoding after it, bytes that one token reads, and the memory bandwidth of the same threads
-//   gguf_bench logits MODEL.gguf IDS.txt OUT.npy    f32 [T,V] of the last line of token ids
+//   gguf_bench logits MODEL.gguf IDS.txt OUT [--plain]   f32 [T,V] of each line of token ids, in OUT.<line>.npy; with
+//       --plain all weights are f32, so that no input of a product is rounded
 //   gguf_bench make OUT.gguf --type q4_0|q8_0       a model of 1.1 billion seeded weights in the shape of TinyLlama
 //
 // Rates come from the fastest round. It compares nothing itself.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <CLI/CLI.hpp>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -32,13 +34,21 @@ using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+// A clock for rates: of the wall, or of the processor time of this process, which a busy machine disturbs less. Only
+// the former means anything with more than one thread.
+bool uses_cpu_time = false;
+double Now() {
+  if (uses_cpu_time) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
 // Bytes a second that `threads` read from memory: sums over a buffer of large pages' worth, as a product reads weights.
 double MeasureBandwidth(int64_t bytes) {
   std::vector<uint64_t> buffer(static_cast<size_t>(bytes / 8), 1);
   std::atomic<uint64_t> total = 0;
   double best = 1e9;
   for (int round = 0; round < 5; ++round) {
-    const auto start = Clock::now();
+    const double start = Now();
     base::ParallelFor(static_cast<int64_t>(buffer.size()), 1 << 16, [&](int64_t begin, int64_t end) {
       uint64_t sums[8] = {};
       for (int64_t i = begin; i + 64 <= end; i += 64) {
@@ -46,7 +56,7 @@ double MeasureBandwidth(int64_t bytes) {
       }
       for (const uint64_t sum : sums) total += sum;
     });
-    best = std::min(best, SecondsSince(start));
+    best = std::min(best, Now() - start);
   }
   if (total == 1) std::cerr << "";
   return static_cast<double>(buffer.size() * 8) / best;
@@ -89,16 +99,16 @@ void Speed(const SpeedOptions& o) {
   for (int round = 0; round < o.rounds; ++round) {
     nn::DecodeCache cache(spec.Cache(), {.max_tokens = o.prompt + o.decode + 1});
     nn::DecodeCache* const caches[] = {&cache};
-    auto start = Clock::now();
+    double start = Now();
     Tensor logits = network.Decode({.ids = Ids(prompt), .caches = caches, .only_last = true}).logits;
-    prompt_s = std::min(prompt_s, SecondsSince(start));
+    prompt_s = std::min(prompt_s, Now() - start);
     // Each step by itself: the median leaves a neighbour's burst out.
     std::vector<double> steps;
     for (int64_t i = 0; i < o.decode; ++i) {
       const int64_t id = prompt[static_cast<size_t>(i % o.prompt)];
-      start = Clock::now();
+      start = Now();
       logits = network.Decode({.ids = Ids({&id, 1}), .caches = caches, .only_last = true}).logits;
-      steps.push_back(SecondsSince(start));
+      steps.push_back(Now() - start);
     }
     std::nth_element(steps.begin(), steps.begin() + static_cast<int64_t>(steps.size() / 2), steps.end());
     decode_s = std::min(decode_s, steps[steps.size() / 2]);
@@ -117,8 +127,14 @@ void Speed(const SpeedOptions& o) {
             << "\n";
 }
 
-void Logits(const std::string& path, const std::string& ids_path, const std::string& out) {
+void Logits(const std::string& path, const std::string& ids_path, const std::string& out, bool is_plain) {
   const auto model = runtime::LoadedModel::Load(path, path);
+  if (is_plain) {
+    nn::ForEachParameter(const_cast<models::Model&>(model->network()),
+                         [](const std::string&, nn::Parameter& parameter) {
+                           if (parameter.blocks() != nullptr) parameter.Assign(parameter.Dense());
+                         });
+  }
   std::ifstream file(ids_path);
   std::string line;
   for (int64_t number = 0; std::getline(file, line); ++number) {
@@ -146,7 +162,8 @@ void Make(const std::string& path, const std::string& type_name) {
   std::vector<formats::GgufTensor> tensors;
   const auto matrix = [&](const std::string& name, int64_t rows, int64_t columns) {
     const auto bytes = static_cast<size_t>(rows * columns / 32 * BlockBytes(*type));
-    tensors.push_back({.name = name + ".weight", .shape = {rows, columns}, .block = type, .bytes = std::span(blocks).first(bytes)});
+    tensors.push_back(
+        {.name = name + ".weight", .shape = {rows, columns}, .block = type, .bytes = std::span(blocks).first(bytes)});
   };
   const auto norm = [&](const std::string& name) {
     const auto bytes = std::span(reinterpret_cast<const uint8_t*>(ones.data()), ones.size() * sizeof(float));
@@ -193,18 +210,21 @@ int Run(int argc, char** argv) {
   speed_command->add_option("--threads", speed.threads);
   speed_command->add_option("--prompt", speed.prompt)->check(CLI::Range(1, 100000));
   speed_command->add_option("--decode", speed.decode)->check(CLI::Range(1, 100000));
+  speed_command->add_flag("--cpu-time", uses_cpu_time);
   speed_command->add_option("--rounds", speed.rounds)->check(CLI::Range(1, 1000));
   std::string model, ids, out, type = "q4_0";
   auto* logits_command = app.add_subcommand("logits", "logits of lines of token ids");
   logits_command->add_option("model", model)->required();
   logits_command->add_option("ids", ids)->required();
   logits_command->add_option("out", out)->required();
+  bool is_plain = false;
+  logits_command->add_flag("--plain", is_plain);
   auto* make_command = app.add_subcommand("make", "a model of seeded weights");
   make_command->add_option("out", out)->required();
   make_command->add_option("--type", type);
   CLI11_PARSE(app, argc, argv);
   if (*speed_command) Speed(speed);
-  if (*logits_command) Logits(model, ids, out);
+  if (*logits_command) Logits(model, ids, out, is_plain);
   if (*make_command) Make(out, type);
   return 0;
 }

@@ -105,8 +105,7 @@ GgufMetadata::Value TakeValue(ByteCursor& cursor, const std::string& what) {
   GgufMetadata::Array array{cursor.Read<uint32_t>(), cursor.Read<uint64_t>(), {}};
   RequireData(array.item_type < kTypes, "[gguf] ", what, ": expected a type of items below ", int{kTypes}, ", got ",
               array.item_type);
-  if (array.item_type == kArray)
-    Fail(ErrorCode::kUnimplemented, "[gguf] ", what, ": lists of lists are not read");
+  if (array.item_type == kArray) Fail(ErrorCode::kUnimplemented, "[gguf] ", what, ": lists of lists are not read");
   RequireData(array.count <= cursor.remaining() / kTypeBytes[array.item_type], "[gguf] ", what, ": a list of ",
               array.count, " x ", kTypeNames[array.item_type], " does not fit into the ", cursor.remaining(),
               " bytes that are left");
@@ -288,7 +287,7 @@ T GgufMetadata::Get(std::string_view key, const T& fallback) const {
   return Has(key) ? Require<T>(key) : fallback;
 }
 
-#define FOVEA_INSTANTIATE(T)                                \
+#define FOVEA_INSTANTIATE(T)                                   \
   template T GgufMetadata::Require<T>(std::string_view) const; \
   template T GgufMetadata::Get<T>(std::string_view, const T&) const;
 FOVEA_INSTANTIATE(bool)

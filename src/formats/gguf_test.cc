@@ -99,7 +99,8 @@ TEST(Gguf, ReadsTheTensorsThatTheReferenceWrote) {
   for (const GgufTensor& tensor : file.tensors()) {
     const auto& stored = expected[tensor.name];
     EXPECT_EQ(std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end()),
-              stored["shape"].get<std::vector<int64_t>>()) << tensor.name;
+              stored["shape"].get<std::vector<int64_t>>())
+        << tensor.name;
     if (tensor.block) {
       EXPECT_EQ(base::AsciiLower(tensor.name), BlockTypeName(*tensor.block));
       EXPECT_EQ(static_cast<int64_t>(tensor.bytes.size()),

@@ -21,8 +21,8 @@ inline DType PackedType(const Parameter& weight, DType input) {
   return weight.value().dtype() == DType::kBF16 ? DType::kBF16 : input;
 }
 
-// weight [O,I] in PyTorch order (or [I,O], see above), bias [O]. Weights may be blocks (Parameter::AssignBlocks), for all
-// three layers of this header: the product reads them as they are.
+// weight [O,I] in PyTorch order (or [I,O], see above), bias [O]. Weights may be blocks (Parameter::AssignBlocks), for
+// all three layers of this header: the product reads them as they are.
 class Linear {
  public:
   explicit Linear(const LinearOptions& options);

@@ -54,8 +54,8 @@ class Parameter {
   // Replaces the value; the shape must be shape(). Whatever was derived from the old one (packed or folded weights) is
   // remade at next use.
   void Assign(Tensor value);
-  // Keeps a matrix of blocks as it is; layers that can compute with them ask for blocks(). `is_transposed`: the matrix is
-  // [O,I] where the parameter is [I,O].
+  // Keeps a matrix of blocks as it is; layers that can compute with them ask for blocks(). `is_transposed`: the matrix
+  // is [O,I] where the parameter is [I,O].
   void AssignBlocks(std::shared_ptr<const kernels::BlockMatrix> blocks, bool is_transposed = false);
   // The matrix [O,I] when the weights are blocks, else nullptr.
   const kernels::BlockMatrix* blocks() const { return blocks_.get(); }

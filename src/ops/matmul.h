@@ -30,8 +30,8 @@ Tensor Linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, Ac
 // for an f32 x.
 Tensor Linear(const Tensor& x, const kernels::PackedLinear& weight, const Tensor& bias = {}, Act act = Act::kIdentity);
 
-// The same with weights in blocks, one matrix below the other (kernels/block_linear). Throws kUnimplemented when the tape
-// records x: weights in blocks are for inference.
+// The same with weights in blocks, one matrix below the other (kernels/block_linear). Throws kUnimplemented when the
+// tape records x: weights in blocks are for inference.
 Tensor Linear(const Tensor& x, std::span<const kernels::BlockMatrix* const> weights, const Tensor& bias = {},
               Act act = Act::kIdentity);
 

@@ -19,7 +19,7 @@ using formats::GgufTensor;
 // How a tensor was changed on its way into the file.
 enum class Change : uint8_t {
   kNone,
-  kPairs,       // rows of each head: halves interleaved, because llama.cpp turns neighbours where transformers turns halves
+  kPairs,  // rows of each head: halves interleaved, because llama.cpp turns neighbours where transformers turns halves
   kPlusOne,     // Gemma's norms scale by 1 + weight
   kTransposed,  // GPT-2's checkpoints hold [I,O]
 };
@@ -244,16 +244,17 @@ Tensor WithRows(const Tensor& tensor, std::span<const int64_t> row_of) {
   Tensor picked = Tensor::Empty(dense.shape(), dense.dtype());
   const auto row_bytes = static_cast<size_t>(dense.size_bytes()) / row_of.size();
   for (size_t i = 0; i < row_of.size(); ++i)
-    std::copy_n(dense.raw() + static_cast<size_t>(row_of[i]) * row_bytes, row_bytes, picked.mutable_raw() + i * row_bytes);
+    std::copy_n(dense.raw() + static_cast<size_t>(row_of[i]) * row_bytes, row_bytes,
+                picked.mutable_raw() + i * row_bytes);
   return picked;
 }
 
 Weight WeightOf(const GgufFile& file, const GgufTensor& stored, std::string name, Change change, int64_t heads) {
   constexpr size_t kSmallBytes = 1 << 20;  // copied, so that they do not keep the file mapped
-  Weight weight{.name = std::move(name), .tensor = {}, .blocks = nullptr, .is_transposed = change == Change::kTransposed};
+  Weight weight{
+      .name = std::move(name), .tensor = {}, .blocks = nullptr, .is_transposed = change == Change::kTransposed};
   std::vector<int64_t> row_of;
-  if (change == Change::kPairs)
-    row_of = PairedRows(stored.shape.rank() > 0 ? stored.shape[0] : 0, heads, stored.name);
+  if (change == Change::kPairs) row_of = PairedRows(stored.shape.rank() > 0 ? stored.shape[0] : 0, heads, stored.name);
   if (stored.block && stored.shape.rank() == 2) {
     const int64_t rows = stored.shape[0], columns = stored.shape[1];
     weight.blocks = row_of.empty() ? kernels::BlockMatrix::FromFile(*stored.block, rows, columns, stored.bytes)
@@ -261,8 +262,8 @@ Weight WeightOf(const GgufFile& file, const GgufTensor& stored, std::string name
     return weight;
   }
   if (stored.block)
-    Fail(ErrorCode::kUnimplemented, "[gguf] ", file.metadata().source(), ": tensor \"", stored.name, "\" ", stored.shape,
-         " is in ", *stored.block, " blocks; only matrices are read so");
+    Fail(ErrorCode::kUnimplemented, "[gguf] ", file.metadata().source(), ": tensor \"", stored.name, "\" ",
+         stored.shape, " is in ", *stored.block, " blocks; only matrices are read so");
   Tensor tensor = file.Plain(stored);
   if (stored.bytes.size() <= kSmallBytes) tensor = tensor.Clone();
   if (!row_of.empty()) tensor = WithRows(tensor, row_of);

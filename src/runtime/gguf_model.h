@@ -31,22 +31,22 @@ struct Weight {
 // kInvalidArgument for metadata that is missing or of the wrong type.
 base::Config GgufConfig(const formats::GgufFile& file);
 
-// All weights; matrices of blocks are packed anew, small tensors copied, large plain ones borrowed from the file. Throws
-// kUnimplemented for a tensor that the architecture has no place for.
+// All weights; matrices of blocks are packed anew, small tensors copied, large plain ones borrowed from the file.
+// Throws kUnimplemented for a tensor that the architecture has no place for.
 std::vector<Weight> GgufWeights(const formats::GgufFile& file);
 
 // ---- the other way, for writing
 
-// The metadata that says what `config` says. Throws kUnimplemented for another model_type than those above, or for an option
-// that GGUF's metadata cannot tell.
+// The metadata that says what `config` says. Throws kUnimplemented for another model_type than those above, or for an
+// option that GGUF's metadata cannot tell.
 std::vector<formats::GgufEntry> GgufEntries(const base::Config& config);
 
 // A tensor of a checkpoint, under its name in Hugging Face's, as a file holds it. The name is empty for a tensor that
 // files do not have (a buffer).
 Weight GgufWeightFor(const base::Config& config, const NamedTensor& tensor);
 
-// The same names the other way, for writing: "model.layers.3.mlp.up_proj.weight" -> "blk.3.ffn_up.weight" for `model_type`
-// llama, mistral, qwen2, qwen3, gemma3_text or gpt2; "" for a tensor without a name there.
+// The same names the other way, for writing: "model.layers.3.mlp.up_proj.weight" -> "blk.3.ffn_up.weight" for
+// `model_type` llama, mistral, qwen2, qwen3, gemma3_text or gpt2; "" for a tensor without a name there.
 std::string GgufTensorName(std::string_view model_type, std::string_view name);
 
 }  // namespace fovea::runtime

@@ -49,9 +49,8 @@ TEST(GgufModel, ComputesOnBlocksWithinWhatRoundingTheInputsCosts) {
   for (const char* name : {"llama_q8_0", "llama_q4_k", "qwen2_q5_1", "qwen3_q4_1", "gemma3_q4_0", "gpt2_q5_0"}) {
     const auto model = LoadedModel::Load(Golden(std::string(name) + ".gguf"), name);
     int64_t in_blocks = 0;
-    nn::ForEachParameter(const_cast<models::Model&>(model->network()), [&](const std::string&, nn::Parameter& p) {
-      in_blocks += p.blocks() != nullptr ? 1 : 0;
-    });
+    nn::ForEachParameter(const_cast<models::Model&>(model->network()),
+                         [&](const std::string&, nn::Parameter& p) { in_blocks += p.blocks() != nullptr ? 1 : 0; });
     EXPECT_GE(in_blocks, 7) << name;
     const auto golden = testing::ReadStored("tests/golden/gguf/" + std::string(name) + ".safetensors");
     const auto outputs = model->network().Decode({.ids = golden.at("ids")});
@@ -98,7 +97,8 @@ TEST(GgufModel, RefusesToTrainAndToSave) {
 
 TEST(GgufModel, IsFoundByPathAndByFolder) {
   const testing::TemporaryFolder folder;
-  std::ofstream(folder.File("a.gguf"), std::ios::binary) << std::ifstream(Golden("llama_q8_0.gguf"), std::ios::binary).rdbuf();
+  std::ofstream(folder.File("a.gguf"), std::ios::binary)
+      << std::ifstream(Golden("llama_q8_0.gguf"), std::ios::binary).rdbuf();
   EXPECT_EQ(ResolveModelFolder(folder.File("a.gguf")), folder.File("a.gguf"));
   EXPECT_EQ(ResolveModelFolder(folder.path()), folder.File("a.gguf"));
   std::ofstream(folder.File("b.gguf"), std::ios::binary) << "GGUF";
@@ -115,7 +115,8 @@ formats::GgufFile Made(const testing::TemporaryFolder& folder, std::vector<forma
   std::vector<formats::GgufTensor> tensors = {
       {.name = "token_embd.weight", .shape = {4, 32}, .block = BlockType::kQ8_0, .bytes = std::span(zeros).first(136)}};
   if (!extra.empty())
-    tensors.push_back({.name = extra, .shape = {4, 32}, .block = BlockType::kQ8_0, .bytes = std::span(zeros).first(136)});
+    tensors.push_back(
+        {.name = extra, .shape = {4, 32}, .block = BlockType::kQ8_0, .bytes = std::span(zeros).first(136)});
   formats::WriteGguf(folder.File("made.gguf"), entries, nullptr, tensors);
   return formats::GgufFile::Open(folder.File("made.gguf"));
 }

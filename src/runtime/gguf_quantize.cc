@@ -51,8 +51,7 @@ void Output::AddBlocks(const std::string& name, const Tensor& matrix, BlockType 
   const Tensor dense = matrix.To(DType::kF32).Contiguous();
   blocks.push_back(kernels::QuantizeBlocks(type, dense.values<float>()));
   tensors.push_back({.name = name, .shape = dense.shape(), .block = type, .bytes = blocks.back()});
-  errors.push_back(
-      {name, std::string(BlockTypeName(type)), RelativeError(dense.values<float>(), type, blocks.back())});
+  errors.push_back({name, std::string(BlockTypeName(type)), RelativeError(dense.values<float>(), type, blocks.back())});
 }
 
 void Output::AddPlain(const std::string& name, const Tensor& tensor) {
@@ -73,14 +72,14 @@ GgufEntry FileType(BlockType type) { return {"general.file_type", uint32_t{type 
 
 void FromGguf(const GgufFile& file, BlockType type, Output& out) {
   for (const GgufTensor& tensor : file.tensors()) {
-    const bool is_float = !tensor.block && (tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 ||
-                                            tensor.dtype == DType::kBF16);
+    const bool is_float =
+        !tensor.block && (tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16);
     if (!IsMatrixForBlocks(tensor.shape) || (!tensor.block && !is_float) || tensor.block == type) {
       out.tensors.push_back(tensor);
-      out.errors.push_back({tensor.name, std::string(tensor.block ? BlockTypeName(*tensor.block) : DTypeName(tensor.dtype)), 0});
+      out.errors.push_back(
+          {tensor.name, std::string(tensor.block ? BlockTypeName(*tensor.block) : DTypeName(tensor.dtype)), 0});
     } else if (tensor.block) {
-      const auto matrix =
-          kernels::BlockMatrix::FromFile(*tensor.block, tensor.shape[0], tensor.shape[1], tensor.bytes);
+      const auto matrix = kernels::BlockMatrix::FromFile(*tensor.block, tensor.shape[0], tensor.shape[1], tensor.bytes);
       out.AddBlocks(tensor.name, kernels::Dequantize(*matrix), type);
     } else {
       out.AddBlocks(tensor.name, file.Plain(tensor), type);
@@ -93,7 +92,8 @@ void FromFolder(const std::string& folder, BlockType type, Output& out, std::vec
   const models::Entry& entry = FindEntry(config);
   const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, config);
   entries = GgufEntries(config);
-  const bool is_tied = config.Get<bool>("tie_word_embeddings", entry.model_type == "gemma3_text" || entry.model_type == "gpt2");
+  const bool is_tied =
+      config.Get<bool>("tie_word_embeddings", entry.model_type == "gemma3_text" || entry.model_type == "gpt2");
   for (const NamedTensor& tensor : tensors) {
     const std::string hf_name = models::Renamed(tensor.name, entry.renames);
     if (is_tied && hf_name == "lm_head.weight") continue;
@@ -118,8 +118,8 @@ void FromFolder(const std::string& folder, BlockType type, Output& out, std::vec
 
 std::vector<BlockError> WriteGgufModel(const std::string& in, const std::string& out_path, BlockType type) {
   std::error_code ignored;
-  Require(!std::filesystem::equivalent(in, out_path, ignored), "[quantize] expected another file than the model itself, ",
-          base::PrintableUtf8(out_path));
+  Require(!std::filesystem::equivalent(in, out_path, ignored),
+          "[quantize] expected another file than the model itself, ", base::PrintableUtf8(out_path));
   Output out;
   if (IsGgufFile(in)) {
     const GgufFile file = GgufFile::Open(in);

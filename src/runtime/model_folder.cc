@@ -36,8 +36,8 @@ std::string OnlyGguf(const fs::path& folder) {
   return found;
 }
 
-// The model called `name` in `folder`: a folder with a configuration, a folder with one GGUF file, or a GGUF file; "" when
-// there is none.
+// The model called `name` in `folder`: a folder with a configuration, a folder with one GGUF file, or a GGUF file; ""
+// when there is none.
 std::string ModelIn(const std::string& folder, const std::string& name) {
   const fs::path path = fs::path(folder) / name;
   if (IsModelFolder(path)) return path.string();

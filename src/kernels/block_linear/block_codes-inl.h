@@ -115,7 +115,8 @@ class BlockScales {
  public:
   HWY_INLINE BlockScales(const uint8_t* tile, int64_t part)
       : d_(LoadHalves(tile + 2 * kLanes * part)), second_(d_), from_(tile + 32 + part * kLanes) {
-    if constexpr (type == BlockType::kQ4_1 || type == BlockType::kQ5_1) second_ = LoadHalves(tile + 32 + 2 * kLanes * part);
+    if constexpr (type == BlockType::kQ4_1 || type == BlockType::kQ5_1)
+      second_ = LoadHalves(tile + 32 + 2 * kLanes * part);
   }
   HWY_INLINE GroupScales Group(int64_t g) const {
     if constexpr (type == BlockType::kQ6_K) {

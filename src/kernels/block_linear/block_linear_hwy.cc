@@ -26,14 +26,14 @@ constexpr int64_t kGroup = BlockMatrix::kGroup;
 constexpr int64_t kTileRows = BlockMatrix::kTileRows;
 constexpr int64_t kMaxTokens = 8;  // rows of x that one pass over a tile multiplies
 
-// Rows of x as int8. `sums` are the sums of the rounded inputs of each 32, for types with an offset. `starts` are what a
-// sum of products begins with, so that unsigned codes count as q - zero: -zero * (sum of the inputs) of each 32 columns
-// (of each 16 for q6_K); only those that the weights of a call ask for are made. Rows beyond the last, up to a multiple
-// of kMaxTokens, are zero.
+// Rows of x as 256 high + low, both in [-127,127]. `sums` are the sums of the rounded inputs of each 32, for types with
+// an offset. `starts` are what a sum of products begins with, so that unsigned codes count as q - zero: -zero * (sum of
+// the inputs) of each 32 columns (of each 16 for q6_K); only those that the weights of a call ask for are made. Rows
+// beyond the last, up to a multiple of kMaxTokens, are zero.
 struct Inputs {
   int64_t rows = 0, columns = 0;
-  std::vector<int8_t> codes;               // [M,I]
-  std::vector<float> scales, sums;         // [M,I/32]
+  std::vector<int8_t> high, low;                           // [M,I]
+  std::vector<float> scales, sums;                         // [M,I/32]
   std::vector<int32_t> starts[std::size(kAllBlockTypes)];  // by type: [M,I/32], q6_K [M,I/16]
 
   static constexpr int64_t StartItems(BlockType type) { return type == BlockType::kQ6_K ? 16 : 32; }
@@ -75,7 +75,8 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels::HWY_NAMESPACE {
 namespace {
 
-// What a product takes off the codes of `type` through its start. Bytes of q8_0 are signed again where there is no VNNI.
+// What a product takes off the codes of `type` through its start. Bytes of q8_0 are signed again where there is no
+// VNNI.
 int32_t StartZero(BlockType type) {
 #if HWY_TARGET == HWY_AVX3
   const bool is_signed = !HasVnni();
@@ -85,11 +86,11 @@ int32_t StartZero(BlockType type) {
   return type == BlockType::kQ8_0 && is_signed ? 0 : ZeroOf(type);
 }
 
-
 void RoundInputs(const float* x, Inputs& inputs, int64_t begin, int64_t end) {
   const hn::CappedTag<float, 16> d;
   const hn::RebindToSigned<decltype(d)> di;
   const hn::Rebind<int8_t, decltype(d)> d8;
+  const auto half = hn::Set(di, 128), least = hn::Set(di, -127);
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t groups = inputs.columns / kGroup;
   for (int64_t g = begin * groups; g < end * groups; ++g) {
@@ -101,14 +102,17 @@ void RoundInputs(const float* x, Inputs& inputs, int64_t begin, int64_t end) {
       poison = hn::MulAdd(v, hn::Zero(d), poison);
     }
     const float most = hn::GetLane(hn::MaxOfLanes(d, largest));
-    const auto inverse = hn::Set(d, most > 1e-30f ? 127.0f / most : 0.0f);
+    const auto inverse = hn::Set(d, most > 1e-30f ? 32512.0f / most : 0.0f);
     int32_t sums[2] = {0, 0};
     for (int64_t i = 0; i < kGroup; i += lanes) {
       const auto q = hn::NearestInt(hn::Mul(hn::LoadU(d, from + i), inverse));
-      hn::StoreU(hn::DemoteTo(d8, q), d8, inputs.codes.data() + g * kGroup + i);
-      sums[i / 16] += hn::GetLane(hn::SumOfLanes(di, q));
+      const auto high = hn::ShiftRight<8>(hn::Add(q, half));
+      const auto low = hn::Max(hn::Sub(q, hn::ShiftLeft<8>(high)), least);  // -128 has no positive twin
+      hn::StoreU(hn::DemoteTo(d8, high), d8, inputs.high.data() + g * kGroup + i);
+      hn::StoreU(hn::DemoteTo(d8, low), d8, inputs.low.data() + g * kGroup + i);
+      sums[i / 16] += hn::GetLane(hn::SumOfLanes(di, hn::Add(hn::ShiftLeft<8>(high), low)));
     }
-    const float scale = most / 127.0f + hn::GetLane(hn::SumOfLanes(d, poison));
+    const float scale = most / 32512.0f + hn::GetLane(hn::SumOfLanes(d, poison));
     inputs.scales[static_cast<size_t>(g)] = scale;
     inputs.sums[static_cast<size_t>(g)] = scale * static_cast<float>(sums[0] + sums[1]);
     for (const BlockType type : kAllBlockTypes) {
@@ -126,6 +130,14 @@ void RoundInputs(const float* x, Inputs& inputs, int64_t begin, int64_t end) {
 }
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+// start + the products of 4 kCount columns in each row with both bytes of the inputs. All of it fits 32 bits: 32
+// columns of at most 255 x 32,512, and as much for the start.
+template <BlockType type, bool kVnni, int kCount>
+HWY_INLINE VecI DotBoth(const CodeVec* q, const int8_t* high, const int8_t* low, VecI start) {
+  const VecI sum = Dot<type, kVnni, kCount>(q, high, hn::Zero(DI()));
+  return hn::Add(hn::ShiftLeft<8>(sum), Dot<type, kVnni, kCount>(q, low, start));
+}
 
 // out [tokens,16] into the rows of y from `row` on: the part of one tile that exists.
 HWY_INLINE void StoreTile(const float* out, int64_t row, int64_t tokens, int64_t tile, int64_t rows,
@@ -147,21 +159,22 @@ HWY_INLINE void AddGroup(const CodeVec (&q)[8], const GroupScales& s, const Inpu
   const int64_t groups = x.columns / kGroup;
   HWY_UNROLL(8)
   for (int t = 0; t < kTokens; ++t) {
-    const int8_t* in = x.codes.data() + (row + t) * x.columns + g * kGroup;
+    const int8_t* high = x.high.data() + (row + t) * x.columns + g * kGroup;
+    const int8_t* low = x.low.data() + (row + t) * x.columns + g * kGroup;
     const int64_t at = (row + t) * groups + g;
     const VecF scale = hn::Set(df, x.scales[static_cast<size_t>(at)]);
     const int32_t* start = x.Starts(type, row + t);
     if constexpr (type == BlockType::kQ6_K) {
-      const VecI low = Dot<type, kVnni, 4>(q, in, hn::Set(di, start[2 * g]));
-      const VecI high = Dot<type, kVnni, 4>(q + 4, in + 16, hn::Set(di, start[2 * g + 1]));
-      sums[t] = hn::MulAdd(hn::ConvertTo(df, low), hn::Mul(s.scale, scale), sums[t]);
-      sums[t] = hn::MulAdd(hn::ConvertTo(df, high), hn::Mul(s.second, scale), sums[t]);
+      const VecI first = DotBoth<type, kVnni, 4>(q, high, low, hn::Set(di, start[2 * g]));
+      const VecI second = DotBoth<type, kVnni, 4>(q + 4, high + 16, low + 16, hn::Set(di, start[2 * g + 1]));
+      sums[t] = hn::MulAdd(hn::ConvertTo(df, first), hn::Mul(s.scale, scale), sums[t]);
+      sums[t] = hn::MulAdd(hn::ConvertTo(df, second), hn::Mul(s.second, scale), sums[t]);
     } else if constexpr (HasOffset(type)) {
-      const VecI dot = Dot<type, kVnni, 8>(q, in, hn::Zero(di));
+      const VecI dot = DotBoth<type, kVnni, 8>(q, high, low, hn::Zero(di));
       sums[t] = hn::MulAdd(hn::ConvertTo(df, dot), hn::Mul(s.scale, scale), sums[t]);
       sums[t] = hn::MulAdd(s.second, hn::Set(df, x.sums[static_cast<size_t>(at)]), sums[t]);
     } else {
-      const VecI dot = Dot<type, kVnni, 8>(q, in, hn::Set(di, start[g]));
+      const VecI dot = DotBoth<type, kVnni, 8>(q, high, low, hn::Set(di, start[g]));
       sums[t] = hn::MulAdd(hn::ConvertTo(df, dot), hn::Mul(s.scale, scale), sums[t]);
     }
   }
@@ -309,7 +322,8 @@ namespace {
 void Round(const float* x, std::span<const BlockMatrix* const> weights, Inputs& inputs) {
   const int64_t I = inputs.columns;
   const auto padded = static_cast<size_t>((inputs.rows + kMaxTokens - 1) / kMaxTokens * kMaxTokens);
-  inputs.codes.resize(padded * static_cast<size_t>(I));
+  inputs.high.resize(padded * static_cast<size_t>(I));
+  inputs.low.resize(inputs.high.size());
   inputs.scales.resize(padded * static_cast<size_t>(I / kGroup));
   inputs.sums.resize(inputs.scales.size());
   for (auto& starts : inputs.starts) starts.clear();
@@ -318,10 +332,12 @@ void Round(const float* x, std::span<const BlockMatrix* const> weights, Inputs& 
     const auto size = padded * static_cast<size_t>(I / Inputs::StartItems(weight->type()));
     inputs.starts[static_cast<int>(weight->type())].resize(size);
   }
-  base::ParallelFor(inputs.rows, std::max<int64_t>(1, (1 << 15) / I),
-                    [&](int64_t begin, int64_t end) { FOVEA_DISPATCH(RoundInputs)(x, inputs, begin, end); });
+  base::ParallelFor(inputs.rows, std::max<int64_t>(1, (1 << 15) / I), [&](int64_t begin, int64_t end) {
+    FOVEA_DISPATCH(RoundInputs)(x, inputs, begin, end);
+  });
   // Rows that fill the last pass up: their products are thrown away.
-  std::fill(inputs.codes.begin() + inputs.rows * I, inputs.codes.end(), int8_t{0});
+  std::fill(inputs.high.begin() + inputs.rows * I, inputs.high.end(), int8_t{0});
+  std::fill(inputs.low.begin() + inputs.rows * I, inputs.low.end(), int8_t{0});
 }
 
 // Calls body(matrix index, first tile, last tile) for the part of each matrix that lies in tiles [begin, end) of all.
@@ -348,7 +364,7 @@ void BlockLinear(const Tensor& x, std::span<const BlockMatrix* const> weights, c
   const int64_t I = weights[0]->columns(), O = y.dim(1), M = x.numel() / I;
   // So many rows at once that their bytes stay in the second-level cache while the tiles pass by.
   constexpr int64_t kCacheBytes = 1 << 20, kLeastBytesPerThread = 1 << 16;
-  const int64_t most = std::max(kMaxTokens, kCacheBytes / I / kMaxTokens * kMaxTokens);
+  const int64_t most = std::max(kMaxTokens, kCacheBytes / (2 * I) / kMaxTokens * kMaxTokens);
   int64_t tiles = 0, bytes = 0;
   for (const BlockMatrix* weight : weights) {
     tiles += weight->tiles();

@@ -7,7 +7,7 @@
 
 namespace fovea::kernels::ref {
 
-Tensor RoundedToInt8(const Tensor& x) {
+Tensor RoundedInputs(const Tensor& x) {
   Tensor rounded = Tensor::Empty(x.shape());
   for (int64_t begin = 0; begin < x.numel(); begin += 32) {
     const float* from = x.data<float>() + begin;
@@ -17,8 +17,11 @@ Tensor RoundedToInt8(const Tensor& x) {
       largest = std::max(largest, std::fabs(from[i]));
       poison += from[i] * 0.0f;
     }
-    const float inverse = largest > 1e-30f ? 127.0f / largest : 0.0f, scale = largest / 127.0f + poison;
-    for (int i = 0; i < 32; ++i) to[i] = std::nearbyint(from[i] * inverse) * scale;
+    const float inverse = largest > 1e-30f ? 32512.0f / largest : 0.0f, scale = largest / 32512.0f + poison;
+    for (int i = 0; i < 32; ++i) {
+      const float code = std::nearbyint(from[i] * inverse), high = std::floor((code + 128) / 256);
+      to[i] = (256 * high + std::max(code - 256 * high, -127.0f)) * scale;  // -128 has no positive twin
+    }
   }
   return rounded;
 }
@@ -28,7 +31,8 @@ void BlockLinear(const Tensor& x, std::span<const BlockMatrix* const> weights, c
   for (const BlockMatrix* weight : weights) {
     const int64_t O = weight->rows(), M = y.dim(0);
     Tensor part = Tensor::Empty({M, O});
-    ref::BlockLinear(x, *weight, bias.defined() ? bias.Sliced(0, column, column + O).Contiguous() : Tensor(), act, part);
+    ref::BlockLinear(x, *weight, bias.defined() ? bias.Sliced(0, column, column + O).Contiguous() : Tensor(), act,
+                     part);
     for (int64_t m = 0; m < M; ++m)
       std::copy_n(part.data<float>() + m * O, O, y.mutable_data<float>() + m * y.dim(1) + column);
     column += O;
@@ -38,7 +42,7 @@ void BlockLinear(const Tensor& x, std::span<const BlockMatrix* const> weights, c
 void BlockLinear(const Tensor& x, const BlockMatrix& weight, const Tensor& bias, Act act, Tensor& y) {
   const int64_t I = weight.columns(), O = weight.rows(), M = x.numel() / I;
   const int64_t items = BlockItems(weight.type()), bytes = BlockBytes(weight.type());
-  const Tensor rounded = RoundedToInt8(x);
+  const Tensor rounded = RoundedInputs(x);
   base::ParallelFor(O, 1, [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> blocks(static_cast<size_t>(I / items * bytes));
     std::vector<float> row(static_cast<size_t>(I));

@@ -54,8 +54,7 @@ Codes UnpackCodes(const uint8_t* block) {
     case BlockType::kQ4_K: nibbles(block + 16, 4, 32); break;
     case BlockType::kQ5_K:
       nibbles(block + 48, 4, 32);
-      for (int64_t i = 0; i < 256; ++i)
-        codes.q[i] |= static_cast<uint8_t>(((block[16 + i % 32] >> (i / 32)) & 1) << 4);
+      for (int64_t i = 0; i < 256; ++i) codes.q[i] |= static_cast<uint8_t>(((block[16 + i % 32] >> (i / 32)) & 1) << 4);
       break;
     case BlockType::kQ6_K:
       nibbles(block, 2, 64);
@@ -72,8 +71,8 @@ void PackCodes(const Codes& codes, uint8_t* block) {
   const auto nibbles = [&](uint8_t* to, int64_t groups, int64_t half) {
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t i = 0; i < half; ++i) {
-        to[g * half + i] = static_cast<uint8_t>((codes.q[2 * g * half + i] & 0x0F) |
-                                                (codes.q[(2 * g + 1) * half + i] & 0x0F) << 4);
+        to[g * half + i] =
+            static_cast<uint8_t>((codes.q[2 * g * half + i] & 0x0F) | (codes.q[(2 * g + 1) * half + i] & 0x0F) << 4);
       }
     }
   };
@@ -233,8 +232,7 @@ void TakeCodes(const uint8_t* group, int64_t r, uint8_t* q) {
   for (int c = 0; c < 8; ++c) {
     uint32_t word = (LoadWord(from + kBefore + 64 * (c % 4)) >> (c / 4 * 4)) & 0x0F0F0F0Fu;
     if constexpr (HasFifthBit(type)) word |= ((LoadWord(from) >> c) & 0x01010101u) << 4;
-    if constexpr (type == BlockType::kQ6_K)
-      word |= ((LoadWord(from + 64 * (c / 4)) >> (c % 4 * 2)) & 0x03030303u) << 4;
+    if constexpr (type == BlockType::kQ6_K) word |= ((LoadWord(from + 64 * (c / 4)) >> (c % 4 * 2)) & 0x03030303u) << 4;
     StoreWord(word, q + 4 * c);
   }
 }
@@ -322,8 +320,7 @@ std::shared_ptr<const BlockMatrix> BlockMatrix::FromFile(BlockType type, std::sp
   const auto in_file = static_cast<int64_t>(blocks.size() / row_bytes);
   for (const int64_t row : row_of)
     Require(row >= 0 && row < in_file, "[blocks] expected rows below ", in_file, ", got ", row);
-  const auto matrix =
-      std::shared_ptr<BlockMatrix>(new BlockMatrix(type, static_cast<int64_t>(row_of.size()), columns));
+  const auto matrix = std::shared_ptr<BlockMatrix>(new BlockMatrix(type, static_cast<int64_t>(row_of.size()), columns));
   base::ParallelFor(matrix->tiles(), 4, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) matrix->PackTile(tile, row_of, blocks);
   });
@@ -371,8 +368,8 @@ void DequantizeBlock(BlockType type, const uint8_t* block, float* out) {
       const SubScales sub = UnpackSubScales(block + 4);
       for (int64_t i = 0; i < 256; ++i) {
         const int64_t g = i / 32;
-        out[i] = d * static_cast<float>(sub.scale[g]) * static_cast<float>(codes.q[i]) -
-                 e * static_cast<float>(sub.min[g]);
+        out[i] =
+            d * static_cast<float>(sub.scale[g]) * static_cast<float>(codes.q[i]) - e * static_cast<float>(sub.min[g]);
       }
       break;
     }

@@ -9,8 +9,8 @@
 //   type         scales of a block                                 codes of a group: 4 columns x 16 rows a vector
 //   q8_0         d[16] f16                                         8 vectors of q + 128
 //   q4_0, q4_1   d[16] f16, q4_1 also m[16] f16                    4 vectors: low nibbles columns 0..15, high 16..31
-//   q5_0, q5_1   as above                                          a vector of fifth bits (bit c: columns 4c..), 4 as q4
-//   q4_K, q5_K   d[16], e[16] f16; then for each group 16 bytes    as q4_0 and q5_0
+//   q5_0, q5_1   as above                                          a vector of fifth bits (bit c: columns 4c..), 4 as
+//   q4 q4_K, q5_K   d[16], e[16] f16; then for each group 16 bytes    as q4_0 and q5_0
 //                (low nibbles of s, of m), then 4 x 16 bytes with
 //                their upper two bits: nibbles of groups i, 4 + i
 //   q6_K         d[16] f16, 16 x s[16] i8                          2 vectors of bit pairs (4, 5), 4 as q4

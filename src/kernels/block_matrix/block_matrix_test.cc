@@ -30,7 +30,8 @@ TEST(BlockMatrix, HoldsTheValuesOfTheReference) {
     for (int64_t r = 0; r < matrix->rows(); ++r) {
       double sum = 0;
       for (int64_t i = 0; i < matrix->columns(); ++i) sum += dense.data<float>()[r * matrix->columns() + i];
-      EXPECT_NEAR(sum, golden.at(name + ".sums").data<float>()[r], 1e-4 + 1e-7 * std::fabs(sum)) << name << " row " << r;
+      EXPECT_NEAR(sum, golden.at(name + ".sums").data<float>()[r], 1e-4 + 1e-7 * std::fabs(sum))
+          << name << " row " << r;
     }
   }
 }
