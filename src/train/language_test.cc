@@ -133,6 +133,7 @@ TEST(LanguageRun, LearnsAnswersAndServesThem) {
   ASSERT_GE(config.at("vocab_size").get<int>(), 23);
   config["bos_token_id"] = 1;
   config["eos_token_id"] = 22;
+  config["n_inner"] = 4 * config.at("n_embd").get<int>();
   base::WriteTextFileAtomically(base + "/config.json", config.dump());
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) {
     base::WriteTextFileAtomically(base + "/" + file,

@@ -89,6 +89,9 @@ std::unique_ptr<Objective> MakeObjective(const Recipe& recipe, const Network& ne
   if (recipe.task == Task::kLanguage || recipe.task == Task::kCaption) {
     if (!network.model->CanDecode())
       Fail(ErrorCode::kUnimplemented, "[train] tasks language and caption need a decoder; ", recipe.model, " is none");
+    if (recipe.task == Task::kLanguage && network.model->Decoder().is_encoder_decoder)
+      Fail(ErrorCode::kUnimplemented, "[train] task language trains decoders that stand alone; ", recipe.model,
+           " answers an encoder");
     if (recipe.task == Task::kCaption && !network.model->CanEmbedImages())
       Fail(ErrorCode::kUnimplemented, "[train] task caption needs a decoder that sees pictures; ", recipe.model,
            " sees none; hint: task language trains on texts alone");
