@@ -8,6 +8,8 @@
 // Not covered: several frames of a video (num_image_with_embedding).
 //
 // Legend: B rows, T words, N = 1 + P Q vectors of a picture, D width of the decoder, V vocabulary.
+#include <algorithm>
+
 #include "nn/decoder.h"
 #include "nn/embedding.h"
 #include "nn/entry.h"

@@ -38,6 +38,14 @@ Tensor Model::EmbedPatches(const PatchInputs&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts about pictures cut into patches");
 }
 
+Tensor Model::EmbedTiles(const TileInputs&) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts about pictures cut into tiles");
+}
+
+std::string Model::TileText(const TileInputs&, std::string_view) const {
+  Fail(ErrorCode::kUnimplemented, "[model] it does not continue texts about pictures cut into tiles");
+}
+
 Tensor Model::MatchLogits(const Tensor&, const Tensor&) const {
   Fail(ErrorCode::kUnimplemented, "[model] it does not compare pictures with texts");
 }
@@ -50,6 +58,17 @@ std::string Renamed(std::string name, std::span<const Rename> renames) {
     if (at != std::string::npos) name.replace(at, sought.size(), to);
   }
   return name;
+}
+
+bool IsLike(std::string_view name, std::string_view pattern) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return name == pattern;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  const std::string_view rest = pattern.substr(star + 1);
+  for (size_t begin = star; begin <= name.size(); ++begin) {
+    if (IsLike(name.substr(begin), rest)) return true;
+  }
+  return false;
 }
 
 }  // namespace fovea::models

@@ -33,6 +33,9 @@ struct TextInputs {
   Tensor ids;       // i64 [B,T]
   Tensor mask;      // bool [B,T], true for tokens that exist; undefined: all do
   Tensor type_ids;  // i64 [B,T], the segment of each token; undefined: all 0
+  // [B,N,D] what EmbedImages made of the picture that belongs to each text, for encoders that read both
+  // (PicturePlace::kEncoder, image-text matching); undefined: text alone.
+  Tensor pictures = {};
 };
 
 // What a text encoder returns.
@@ -47,6 +50,13 @@ struct PatchInputs {
   Tensor patches;  // f32 [B,P,F], F = patch height x width x channels
   Tensor mask;     // bool [B,P], true for patches that exist
   Tensor shapes;   // i64 [B,2]: rows and columns of patches
+};
+
+// One picture cut into tiles of one size, and how it was cut.
+struct TileInputs {
+  Tensor pixels;  // [R,Y,X,C] the tiles, in the order of the model's preparation
+  int64_t rows = 0, columns = 0;        // of tiles, without those that show the whole picture
+  int64_t height_px = 0, width_px = 0;  // of the picture before it was cut
 };
 
 // Text beside the regions of a picture that a detector found.
@@ -111,6 +121,11 @@ class Model {
   // The same of pictures cut into patches.
   virtual bool CanEmbedPatches() const { return false; }
   virtual Tensor EmbedPatches(const PatchInputs& inputs) const;
+  // The same of one picture cut into tiles, [N,D], and the text that stands for it in a prompt, `image_token` for each
+  // of the vectors among it.
+  virtual bool CanEmbedTiles() const { return false; }
+  virtual Tensor EmbedTiles(const TileInputs& picture) const;
+  virtual std::string TileText(const TileInputs& picture, std::string_view image_token) const;
 
   virtual Matching HowItMatches() const { return Matching::kNone; }
   // Scores of each picture with each text, with the model's own scale and bias: image features [N,D] and text features
@@ -133,6 +148,9 @@ struct Rename {
 
 // `name` after all `renames`.
 std::string Renamed(std::string name, std::span<const Rename> renames);
+
+// Whether `name` is `pattern`, where each "*" stands for anything.
+bool IsLike(std::string_view name, std::string_view pattern);
 
 struct Entry {
   std::string_view model_type;                     // as in config.json
@@ -160,8 +178,8 @@ std::span<const Entry* const> AllEntries();
 
 // Wraps a network (constructed from its config) whose Visit lists its parameters and whose member functions are its
 // capabilities: EncodeImages, EncodePatches, EncodeTexts (with Texts), EncodeJointly, Decode (with Decoder and
-// EmbedTokens), EmbedImages, EmbedPatches, MatchLogits (with HowItMatches), and FeatureSize. A network that has a
-// function only with some configurations adds `bool Can...() const`.
+// EmbedTokens), EmbedImages, EmbedPatches, EmbedTiles (with TileText), MatchLogits (with HowItMatches), and FeatureSize.
+// A network that has a function only with some configurations adds `bool Can...() const`.
 template <typename Net>
 class ModelOf final : public Model {
  public:
@@ -194,6 +212,7 @@ class ModelOf final : public Model {
     if constexpr (requires { net_.CanEmbedPatches(); }) return net_.CanEmbedPatches();
     return kEmbedsPatches;
   }
+  bool CanEmbedTiles() const override { return kEmbedsTiles; }
 
   int64_t FeatureSize() const override {
     if constexpr (requires { net_.FeatureSize(); }) return net_.FeatureSize();
@@ -243,6 +262,14 @@ class ModelOf final : public Model {
     if constexpr (kEmbedsPatches) return net_.EmbedPatches(inputs);
     return Model::EmbedPatches(inputs);
   }
+  Tensor EmbedTiles(const TileInputs& picture) const override {
+    if constexpr (kEmbedsTiles) return net_.EmbedTiles(picture);
+    return Model::EmbedTiles(picture);
+  }
+  std::string TileText(const TileInputs& picture, std::string_view image_token) const override {
+    if constexpr (kEmbedsTiles) return net_.TileText(picture, image_token);
+    return Model::TileText(picture, image_token);
+  }
   Tensor MatchLogits(const Tensor& image_features, const Tensor& text_features) const override {
     if constexpr (kMatches) return net_.MatchLogits(image_features, text_features);
     return Model::MatchLogits(image_features, text_features);
@@ -256,6 +283,7 @@ class ModelOf final : public Model {
   static constexpr bool kDecodes = requires(const Net& net, const DecodeInputs& i) { net.Decode(i); };
   static constexpr bool kEmbedsImages = requires(const Net& net, const Tensor& t) { net.EmbedImages(t); };
   static constexpr bool kEmbedsPatches = requires(const Net& net, const PatchInputs& i) { net.EmbedPatches(i); };
+  static constexpr bool kEmbedsTiles = requires(const Net& net, const TileInputs& i) { net.EmbedTiles(i); };
   static constexpr bool kMatches = requires(const Net& net, const Tensor& t) { net.MatchLogits(t, t); };
   Net net_;
 };

@@ -31,18 +31,6 @@ std::string Listed(const std::vector<std::string>& names) {
   return text;
 }
 
-// Whether `name` is `pattern`, where each "*" stands for anything.
-bool IsLike(std::string_view name, std::string_view pattern) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return name == pattern;
-  if (!name.starts_with(pattern.substr(0, star))) return false;
-  const std::string_view rest = pattern.substr(star + 1);
-  for (size_t begin = star; begin <= name.size(); ++begin) {
-    if (IsLike(name.substr(begin), rest)) return true;
-  }
-  return false;
-}
-
 Tensor InComputeType(const Tensor& tensor, const nn::Parameter& parameter, const LoadOptions& options) {
   if (parameter.kind() == nn::Parameter::Kind::kCounter) return tensor.To(DType::kI64).Clone();
   const bool is_compact = tensor.dtype() == DType::kF16 || tensor.dtype() == DType::kBF16;
@@ -157,7 +145,7 @@ void AssignParameters(models::Model& network, const models::Entry& entry, std::s
     by_name.erase(found);
   });
   for (const auto& [name, tensor] : by_name) {
-    const auto fits = [&name = name](std::string_view pattern) { return IsLike(name, pattern); };
+    const auto fits = [&name = name](std::string_view pattern) { return models::IsLike(name, pattern); };
     if (std::ranges::none_of(entry.unused, fits)) unknown.push_back(name);
   }
   if (!missing.empty()) problems.insert(problems.begin(), "missing " + Listed(missing));
