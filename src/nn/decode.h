@@ -41,10 +41,10 @@ struct DecodeOutputs {
 
 // Where the vectors that Model::EmbedImages makes of pictures go (nn/pictures.h puts them there).
 enum class PicturePlace : uint8_t {
-  kNone,    // it sees no pictures
-  kMemory,  // they are what cross-attention reads
-  kBefore,  // before the vectors of the text
-  kTokens,  // in place of those of the tokens image_token_id
+  kNone,     // it sees no pictures
+  kMemory,   // they are what cross-attention reads
+  kBefore,   // before the vectors of the text
+  kTokens,   // in place of those of the tokens image_token_id
   kEncoder,  // an encoder reads them with the text (TextInputs::pictures); what it makes of both is the memory
 };
 

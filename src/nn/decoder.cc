@@ -198,9 +198,9 @@ Tensor DecoderBlock::operator()(const Tensor& x, const DecodeCall& call, int64_t
     if (cross_ && call.has_memory) h = (*cross_norm_)(h + cross(h));  // [B,T,D]
     return norm2_(h + Mlp(h));                                        // [B,T,D]
   }
-  Tensor h = x + after(norm1_after_, attend(norm1_(x)));           // [B,T,D]
+  Tensor h = x + after(norm1_after_, attend(norm1_(x)));            // [B,T,D]
   if (cross_ && call.has_memory) h = h + cross((*cross_norm_)(h));  // [B,T,D]
-  return h + after(norm2_after_, Mlp(norm2_(h)));                  // [B,T,D]
+  return h + after(norm2_after_, Mlp(norm2_(h)));                   // [B,T,D]
 }
 
 // ---- a call

@@ -37,8 +37,8 @@ class Part {
   std::string stage_prefix_;
 };
 
-// The sub-configuration `key` with its model_type, which is `fallback` where it names none. Throws kInvalidArgument when
-// there is no object of this name, kUnimplemented naming `who` when `known` is not empty and lacks the model_type.
+// The sub-configuration `key` with its model_type, which is `fallback` where it names none. Throws kInvalidArgument
+// when there is no object of this name, kUnimplemented naming `who` when `known` is not empty and lacks the model_type.
 base::Config PartConfig(const base::Config& config, std::string_view key, std::string_view fallback,
                         std::string_view who, std::initializer_list<std::string_view> known = {});
 

@@ -87,7 +87,8 @@ def golden(make, variant, about, config, vision, text, lengths, places, prompts,
     def with_names(**keys):
         return make(rename=as_in_files, **keys)
 
-    return picture_decoder_golden(with_names, variant, about, config, model_of, forward, stages_of, inputs, starts, shown, generate, seed, drop=drop)
+    return picture_decoder_golden(with_names, variant, about, config, model_of, forward, stages_of, inputs, starts, shown, generate, seed, drop=drop,
+                                  never=IMAGE)
 
 
 def goldens(make):
