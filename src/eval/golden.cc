@@ -51,7 +51,7 @@ TensorsByName GoldenInputs(const formats::SafetensorsFile& file) {
 
 TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& inputs) {
   const auto input = [&](const std::string& name) { return Find(inputs, name); };
-  const models::TextInputs text{.ids = input("ids"), .mask = input("mask"), .type_ids = input("type_ids")};
+  models::TextInputs text{.ids = input("ids"), .mask = input("mask"), .type_ids = input("type_ids")};
   TensorsByName outputs;
   if (input("regions").defined()) {
     const models::JointOutputs joint = model.EncodeJointly(
@@ -76,10 +76,18 @@ TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& i
     return outputs;
   }
   if (input("decoder_ids").defined()) {
-    const models::TextOutputs texts = model.EncodeTexts(text);
-    const models::DecodeOutputs decoded = model.Decode(
-        {.ids = input("decoder_ids"), .mask = input("decoder_mask"), .memory = texts.tokens, .memory_mask = text.mask});
-    Keep(outputs, "text_tokens", texts.tokens);
+    models::DecodeInputs given;
+    if (input("pixels").defined()) {
+      const Tensor pictures = model.EmbedImages(input("pixels"));
+      Keep(outputs, "pictures", pictures);
+      given = models::JoinPictures(model, text.ids, text.mask, pictures);
+    } else {
+      given = {.memory = model.EncodeTexts(text).tokens, .memory_mask = text.mask};
+    }
+    given.ids = input("decoder_ids");
+    given.mask = input("decoder_mask");
+    const models::DecodeOutputs decoded = model.Decode(given);
+    Keep(outputs, "text_tokens", given.memory);
     Keep(outputs, "hidden", decoded.hidden);
     Keep(outputs, "token_logits", decoded.logits);
     return outputs;
@@ -98,6 +106,10 @@ TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& i
   Keep(outputs, "text_features", texts.features);
   Keep(outputs, "text_tokens", texts.tokens);
   Keep(outputs, "text_logits", texts.logits);
+  if (model.CanEmbedImages() && !model.CanDecode()) {  // a score of each pair, by an encoder that reads both
+    text.pictures = model.EmbedImages(input("pixels"));
+    Keep(outputs, "match_logits", model.EncodeTexts(text).logits);
+  }
   if (image.features.defined() && model.HowItMatches() != models::Matching::kNone)
     outputs["logits_per_image"] = model.MatchLogits(image.features, texts.features);
   return outputs;

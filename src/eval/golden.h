@@ -23,7 +23,7 @@ TensorsByName GoldenInputs(const formats::SafetensorsFile& file);
 
 // What `model` computes from `inputs`, by the names of the file's layout: pixels or patches give features, grid and
 // logits; ids give text_features, text_tokens and text_logits, of a decoder (with memory, if it reads one) hidden and
-// token_logits; both give logits_per_image; regions with ids give
+// token_logits; both give logits_per_image and, of an encoder that reads both, match_logits; regions with ids give
 // joint_features, joint_text_tokens, joint_regions and the heads. Outputs that a model lacks are left out. Recorded
 // when a tape is active. Throws what the capabilities throw.
 TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& inputs);

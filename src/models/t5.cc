@@ -229,11 +229,26 @@ struct T5 {
   DecoderSpec Decoder() const { return config.spec; }
   Tensor EmbedTokens(const Tensor& ids) const { return shared(ids); }  // [B,T,D]
 
+  // Pictures, vectors as wide as those of words, stand before the text: N of them.
   TextOutputs EncodeTexts(const TextInputs& inputs) const {
-    const DecodeInputs given{.ids = inputs.ids, .mask = inputs.mask};
+    DecodeInputs given{.embeddings = shared(inputs.ids), .mask = inputs.mask};  // [B,T,D]
+    if (inputs.pictures.defined()) given = WithPictures(inputs, given);         // [B,N+T,D]
     nn::DecodeCall call(given, encoder_spec, "t5");
-    const Tensor tokens = encoder(shared(inputs.ids), call, "encoder");  // [B,T,D]
+    const Tensor tokens = encoder(given.embeddings, call, "encoder");  // [B,N+T,D]
     return {.features = {}, .tokens = tokens, .logits = {}};
+  }
+
+  DecodeInputs WithPictures(const TextInputs& inputs, const DecodeInputs& text) const {
+    const Tensor& pictures = inputs.pictures;
+    Require(pictures.rank() == 3 && pictures.dim(0) == inputs.ids.dim(0) && pictures.dim(2) == config.d_model,
+            "[t5] expected vectors of pictures [", inputs.ids.dim(0), ",N,", config.d_model, "], got ",
+            pictures.shape());
+    DecodeInputs both{.embeddings = Concat({pictures, text.embeddings}, 1)};  // [B,N+T,D]
+    if (!text.mask.defined()) return both;
+    const Tensor all = Tensor::Empty({pictures.dim(0), pictures.dim(1)}, DType::kBool);
+    std::fill_n(all.mutable_data<bool>(), all.numel(), true);
+    both.mask = Concat({all, text.mask}, 1);  // [B,N+T]
+    return both;
   }
 
   DecodeOutputs Decode(const DecodeInputs& inputs) const {

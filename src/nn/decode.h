@@ -41,10 +41,10 @@ struct DecodeOutputs {
 
 // Where the vectors that Model::EmbedImages makes of pictures go (nn/pictures.h puts them there).
 enum class PicturePlace : uint8_t {
-  kNone,    // it sees no pictures
-  kMemory,  // they are what cross-attention reads
-  kBefore,  // before the vectors of the text
-  kTokens,  // in place of those of the tokens image_token_id
+  kNone,     // it sees no pictures
+  kMemory,   // they are what cross-attention reads
+  kBefore,   // before the vectors of the text
+  kTokens,   // in place of those of the tokens image_token_id
   kEncoder,  // an encoder reads them with the text (TextInputs::pictures); what it makes of both is the memory
 };
 
@@ -63,6 +63,7 @@ struct DecoderSpec {
   PicturePlace pictures = PicturePlace::kNone;
   int64_t image_token_id = -1;           // stands for one vector of a picture (kTokens)
   bool pictures_see_each_other = false;  // kBefore: their vectors are the bidirectional prefix
+  bool prompt_sees_itself = false;       // all tokens of a prompt are the bidirectional prefix
   bool pictures_have_positions = true;   // kBefore: false when the positions of the text begin at 0 behind them
 
   nn::CacheLayout Cache() const {

@@ -194,19 +194,19 @@ Tensor DecoderBlock::operator()(const Tensor& x, const DecodeCall& call, int64_t
   const auto cross = [&](const Tensor& h) { return Dropout((*cross_)(h, call, layer), options_.dropout); };
   const auto after = [](const Optional<Norm>& norm, const Tensor& h) { return norm ? (*norm)(h) : h; };
   if (!options_.is_pre_norm) {
-    Tensor h = norm1_(x + attend(x));              // [B,T,D]
-    if (cross_) h = (*cross_norm_)(h + cross(h));  // [B,T,D]
-    return norm2_(h + Mlp(h));                     // [B,T,D]
+    Tensor h = norm1_(x + attend(x));                                 // [B,T,D]
+    if (cross_ && call.has_memory) h = (*cross_norm_)(h + cross(h));  // [B,T,D]
+    return norm2_(h + Mlp(h));                                        // [B,T,D]
   }
-  Tensor h = x + after(norm1_after_, attend(norm1_(x)));  // [B,T,D]
-  if (cross_) h = h + cross((*cross_norm_)(h));           // [B,T,D]
-  return h + after(norm2_after_, Mlp(norm2_(h)));         // [B,T,D]
+  Tensor h = x + after(norm1_after_, attend(norm1_(x)));            // [B,T,D]
+  if (cross_ && call.has_memory) h = h + cross((*cross_norm_)(h));  // [B,T,D]
+  return h + after(norm2_after_, Mlp(norm2_(h)));                   // [B,T,D]
 }
 
 // ---- a call
 
 DecodeCall::DecodeCall(const models::DecodeInputs& i, const models::DecoderSpec& spec, std::string_view who)
-    : inputs(i), who_(who), max_positions_(spec.max_positions) {
+    : inputs(i), has_memory(spec.memory_size > 0), who_(who), max_positions_(spec.max_positions) {
   Require(i.ids.defined() != i.embeddings.defined(), "[", who, "] expected either ids or embeddings");
   const Tensor& given = i.ids.defined() ? i.ids : i.embeddings;
   if (i.ids.defined()) {

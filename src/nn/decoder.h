@@ -62,6 +62,7 @@ class DecodeCall {
   int64_t B = 0, T = 0;
   Tensor positions;       // i64 [B,T] or [3,B,T]
   bool is_causal = true;  // false in an encoder made of these blocks
+  bool has_memory;        // whether cross-attention takes place: DecoderSpec::memory_size is not 0
   // Added to the scores of self-attention where the queries are the last T of S tokens: [1,H,T,S]. Empty: nothing.
   std::function<Tensor(int64_t queries, int64_t keys)> bias;
 

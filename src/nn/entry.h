@@ -54,7 +54,7 @@ struct PatchInputs {
 
 // One picture cut into tiles of one size, and how it was cut.
 struct TileInputs {
-  Tensor pixels;  // [R,Y,X,C] the tiles, in the order of the model's preparation
+  Tensor pixels;                        // [R,Y,X,C] the tiles, in the order of the model's preparation
   int64_t rows = 0, columns = 0;        // of tiles, without those that show the whole picture
   int64_t height_px = 0, width_px = 0;  // of the picture before it was cut
 };
@@ -184,8 +184,8 @@ std::span<const Entry* const> AllEntries();
 
 // Wraps a network (constructed from its config) whose Visit lists its parameters and whose member functions are its
 // capabilities: EncodeImages, EncodePatches, EncodeTexts (with Texts), EncodeJointly, Decode (with Decoder and
-// EmbedTokens), EmbedImages, EmbedPatches, EmbedTiles (with TileText), MatchLogits (with HowItMatches), and FeatureSize.
-// A network that has a function only with some configurations adds `bool Can...() const`.
+// EmbedTokens), EmbedImages, EmbedPatches, EmbedTiles (with TileText), MatchLogits (with HowItMatches), and
+// FeatureSize. A network that has a function only with some configurations adds `bool Can...() const`.
 template <typename Net>
 class ModelOf final : public Model {
  public:

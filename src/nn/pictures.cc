@@ -25,6 +25,24 @@ Tensor Replaced(const Tensor& words, const Tensor& ids, const Tensor& pictures, 
   return Reshape(IndexSelect(both, 0, rows), {B, T, D});
 }
 
+// The mask of texts with `count` vectors that exist before them: bool [B,count+T].
+Tensor WithPictures(const Tensor& mask, int64_t count) {
+  if (!mask.defined() || count == 0) return mask;
+  const Tensor all = Tensor::Empty({mask.dim(0), count}, DType::kBool);
+  std::fill_n(all.mutable_data<bool>(), all.numel(), true);
+  return Concat({all, mask}, 1);
+}
+
+// The answer's first token, and as the memory what the encoder makes of picture and text.
+DecodeInputs FromEncoder(const Model& model, const Tensor& ids, const Tensor& mask, const Tensor& pictures,
+                         int64_t start) {
+  const Tensor first = Tensor::Empty({ids.dim(0), 1}, DType::kI64);
+  std::fill_n(first.mutable_data<int64_t>(), first.numel(), start);
+  const Tensor memory = model.EncodeTexts({.ids = ids, .mask = mask, .type_ids = {}, .pictures = pictures}).tokens;
+  const int64_t before = memory.dim(1) - ids.dim(1);  // vectors of pictures among what the encoder makes
+  return {.ids = first, .memory = memory, .memory_mask = WithPictures(mask, before)};
+}
+
 // Positions of text that begins at 0 behind N vectors of pictures, which have none: i64 [B,N+T].
 Tensor TextPositions(const Tensor& mask, int64_t B, int64_t N, int64_t T) {
   const Tensor exists = mask.defined() ? mask.Contiguous() : Tensor();
@@ -48,18 +66,17 @@ DecodeInputs JoinPictures(const Model& model, const Tensor& ids, const Tensor& m
     case PicturePlace::kNone: Fail(ErrorCode::kUnimplemented, "[pictures] this model sees no pictures");
     case PicturePlace::kMemory: return {.ids = ids, .mask = mask, .memory = pictures};
     case PicturePlace::kTokens:
-      return {.embeddings = Replaced(model.EmbedTokens(ids), ids, pictures, spec.image_token_id), .mask = mask};
+      return {.embeddings = Replaced(model.EmbedTokens(ids), ids, pictures, spec.image_token_id),
+              .mask = mask,
+              .bidirectional = spec.prompt_sees_itself ? T : 0};
+    case PicturePlace::kEncoder: return FromEncoder(model, ids, mask, pictures, spec.decoder_start_token_id);
     case PicturePlace::kBefore: break;
   }
   Require(pictures.rank() == 3 && pictures.dim(0) == B, "[pictures] expected vectors [", B, ",N,D], got ",
           pictures.shape());
   const int64_t N = pictures.dim(1);
   DecodeInputs inputs{.embeddings = Concat({pictures, model.EmbedTokens(ids)}, 1)};  // [B,N+T,D]
-  if (mask.defined()) {
-    const Tensor all = Tensor::Empty({B, N}, DType::kBool);
-    std::fill_n(all.mutable_data<bool>(), B * N, true);
-    inputs.mask = Concat({all, mask}, 1);
-  }
+  inputs.mask = WithPictures(mask, N);
   if (spec.pictures_see_each_other) inputs.bidirectional = N;
   if (!spec.pictures_have_positions) inputs.positions = TextPositions(mask, B, N, T);
   return inputs;

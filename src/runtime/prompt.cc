@@ -47,8 +47,12 @@ Prompt MakePrompt(const models::Model& model, std::vector<int64_t> ids, std::spa
   prompt.positions = inputs.positions;
   prompt.bidirectional = inputs.bidirectional;
   prompt.memory = inputs.memory;
-  if (spec.pictures == models::PicturePlace::kMemory) {
+  if (spec.pictures == models::PicturePlace::kMemory || spec.pictures == models::PicturePlace::kEncoder) {
     prompt.memory_key = VectorKey(hashes[0], 0);
+    if (spec.pictures == models::PicturePlace::kMemory) return prompt;
+    for (const int64_t id : prompt.ids)
+      prompt.memory_key = base::MixSeeds(prompt.memory_key, static_cast<uint64_t>(id));
+    prompt.ids = {spec.decoder_start_token_id};
     return prompt;
   }
   const std::vector<uint64_t> vectors = VectorKeys(pictures, hashes);

@@ -82,9 +82,17 @@ TEST_P(PictureDecoders, GreedyWithoutCaches) {
         std::copy_n(rows[i].Contiguous().data<float>(), rows[i].numel(),
                     pictures.mutable_data<float>() + static_cast<int64_t>(i) * rows[i].numel());
     }
+    const auto as_tensor = [](const std::vector<int64_t>& values) {
+      return Tensor::FromValues<int64_t>({1, static_cast<int64_t>(values.size())}, values);
+    };
+    const models::DecodeInputs prompt = models::JoinPictures(*model_, as_tensor(ids), {}, pictures);
+    const bool is_encoded = model_->Decoder().pictures == models::PicturePlace::kEncoder;
+    if (is_encoded) ids = {model_->Decoder().decoder_start_token_id};  // the prompt is the encoder's
     while (found.size() < expected_[row].size()) {
-      const Tensor given = Tensor::FromValues<int64_t>({1, static_cast<int64_t>(ids.size())}, ids);
-      models::DecodeInputs inputs = models::JoinPictures(*model_, given, {}, pictures);
+      models::DecodeInputs inputs = prompt;
+      if (is_encoded) inputs.ids = as_tensor(ids);
+      if (!is_encoded) inputs = models::JoinPictures(*model_, as_tensor(ids), {}, pictures);
+      inputs.bidirectional = prompt.bidirectional;
       inputs.only_last = true;
       found.push_back(ArgMax(model_->Decode(inputs).logits.Contiguous(), -1).data<int64_t>()[0]);
       ids.push_back(found.back());

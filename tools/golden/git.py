@@ -3,6 +3,7 @@
 import torch
 from transformers import GitConfig, GitForCausalLM
 
+from golden.decoders import positions
 from golden.inputs import text_inputs
 from golden.picture_decoders import STEPS, next_tokens, picture_decoder_golden
 from golden.two_tower import pixels, tower
@@ -23,8 +24,7 @@ def golden(make, variant, about, config, vision, lengths, prompts, seed):
 
     def forward(model, given):
         text = given["mask"].long()
-        positions = (text.cumsum(-1) - 1).clamp(min=0)
-        outputs = model(input_ids=given["ids"], attention_mask=text, position_ids=positions, pixel_values=given["pixels"], output_hidden_states=True)
+        outputs = model(input_ids=given["ids"], attention_mask=text, position_ids=positions(given["mask"]), pixel_values=given["pixels"], output_hidden_states=True)
         pictures = model.git.visual_projection(model.git.image_encoder(given["pixels"]).last_hidden_state)
         return {"pictures": pictures, "hidden": outputs.hidden_states[-1], "token_logits": outputs.logits}
 
@@ -54,6 +54,6 @@ def golden(make, variant, about, config, vision, lengths, prompts, seed):
 def goldens(make):
     yield golden(make, "base", "as published: quick_gelu in the tower, gelu in the decoder", {},
                  tower(16, 2, 24, image_size=16, patch_size=8), [6, 9], [3, 1, 5], 51)
-    yield golden(make, "wide", "other sizes and activations, one layer of vision", {"hidden_size": 32, "num_attention_heads": 4, "hidden_act": "relu",
-                 "num_hidden_layers": 3, "layer_norm_eps": 1e-5}, tower(20, 4, 30, layers=1, image_size=24, patch_size=8, hidden_act="gelu", layer_norm_eps=1e-6),
+    yield golden(make, "wide", "other sizes and activations, one layer of vision", {"hidden_size": 20, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 41, "hidden_act": "relu",
+                 "num_hidden_layers": 3, "layer_norm_eps": 1e-5}, tower(16, 4, 20, layers=1, image_size=24, patch_size=8, hidden_act="gelu", layer_norm_eps=1e-6),
                  [4, 7, 5], [2, 6], 52)

@@ -32,9 +32,10 @@ def greedy(generate, prompts: list, pixels: list) -> tuple:
 
 
 def picture_decoder_golden(make, variant, about, config, model_of, forward, stages_of, inputs, prompts, pictures, generate, seed, drop=lambda name: False,
-                           loss=None):
+                           loss=None, never=None):
     """`model_of()`: the reference model with fresh weights; `forward(model, inputs)`; `stages_of(model)`; `prompts`: list of int64 [P_b];
-    `pictures`: list of [R_b,C,Y,X]; `generate(model, ids, pixels)`."""
+    `pictures`: list of [R_b,C,Y,X]; `generate(model, ids, pixels)`; `never`: a token that
+    no continuation may contain (one that stands for a picture)."""
     longest = max(len(p) for p in prompts)
     ids = torch.stack([torch.cat([torch.zeros(longest - len(p), dtype=torch.int64), p]) for p in prompts])
     mask = torch.stack([torch.arange(longest) >= longest - len(p) for p in prompts])
@@ -47,7 +48,7 @@ def picture_decoder_golden(make, variant, about, config, model_of, forward, stag
         with torch.no_grad():
             plain = copy.deepcopy(model).float().eval()
             tokens, lead = greedy(lambda i, p: generate(plain, i[None], p), prompts, pictures)
-        if lead > MARGIN and len(tokens.unique()) >= LEAST_TOKENS:
+        if lead > MARGIN and len(tokens.unique()) >= LEAST_TOKENS and never not in sum(tokens.tolist(), []):
             golden.extra = {"generate.ids": ids, "generate.mask": mask, "generate.expected": tokens,
                             "generate.pixels": torch.cat(pictures).permute(0, 2, 3, 1)}
             return golden
