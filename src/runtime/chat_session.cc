@@ -44,6 +44,8 @@ uint64_t HashOf(const Image& image) {
 GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& spec) {
   const int bounds = !s.json_schema.empty() + !s.grammar.empty() + !s.choices.empty();
   Require(bounds <= 1, "[chat] json_schema, grammar and choices exclude each other");
+  if (bounds > 0 && s.choices.empty())
+    Fail(ErrorCode::kUnimplemented, "[chat] answers that follow a JSON schema or a grammar are not implemented yet");
   GenerateOptions options{.sampling = {.temperature = s.temperature,
                                        .top_k = s.top_k,
                                        .top_p = s.top_p,
@@ -168,6 +170,15 @@ Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSetti
   const auto start = std::chrono::steady_clock::now();
   const GenerateOptions options = OptionsOf(settings, spec_);
   Prompt prompt = MakePrompt(messages);
+  if (!settings.choices.empty()) {
+    const ChoiceScore best = ScoreChoices(prompt, settings.choices).front();
+    if (on_text) on_text(best.text);
+    return {.text = best.text,
+            .finish_reason = "stop",
+            .confidence = best.probability,
+            .prompt_tokens = static_cast<int64_t>(prompt.ids.size()),
+            .seconds = SecondsSince(start)};
+  }
   Answer answer;
   text::StreamDecoder decoder(tokenizer_);
   StopFilter filter(settings.stop);
@@ -216,8 +227,11 @@ Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSetti
 
 std::vector<ChoiceScore> ChatSession::Choose(std::span<const Message> messages, std::span<const std::string> choices) {
   const std::lock_guard lock(mutex_);
+  return ScoreChoices(MakePrompt(messages), choices);
+}
+
+std::vector<ChoiceScore> ChatSession::ScoreChoices(const Prompt& prompt, std::span<const std::string> choices) {
   Require(!choices.empty(), "[chat] expected at least one choice");
-  const Prompt prompt = MakePrompt(messages);
   std::vector<double> logs;
   for (const std::string& choice : choices) {
     Require(!choice.empty(), "[chat] expected choices that are not empty");

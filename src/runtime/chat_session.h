@@ -36,6 +36,7 @@ class ChatSession {
   Picture See(const Image& image);
   std::vector<int64_t> PromptIds(std::span<const Message> messages) const;
   Prompt MakePrompt(std::span<const Message> messages);
+  std::vector<ChoiceScore> ScoreChoices(const Prompt& prompt, std::span<const std::string> choices);
 
   std::shared_ptr<const LoadedModel> model_;
   ChatOptions options_;

@@ -1,0 +1,91 @@
+// Text from a tiny GPT-2 (tests/golden/gpt2_tiny, made by tools/dump_tiny_chat.py) through the public API and the
+// command line, against what transformers writes with the same folder.
+#include <cmath>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "cli_run.h"
+#include "fovea/chat.h"
+#include "testing/golden.h"
+
+namespace fovea::e2e {
+namespace {
+
+using nlohmann::json;
+
+std::string Folder() { return testing::SourcePath("tests/golden/gpt2_tiny"); }
+json Expected() { return base::ParseJson(base::ReadTextFile(Folder() + "/expected.json"), "expected.json"); }
+
+Message User(const std::string& text) { return {.role = "user", .text = text, .images = {}}; }
+
+TEST(Chat, WritesWhatTheReferenceWrites) {
+  const Chat chat(Model::Load(Folder()));
+  for (const json& expected : Expected()) {
+    const Message message = User(expected["prompt"]);
+    std::string streamed;
+    const Answer answer = chat.Reply({&message, 1}, {.max_tokens = 10, .top_logprobs = 2}, [&](std::string_view piece) {
+      streamed += piece;
+      return true;
+    });
+    EXPECT_EQ(answer.text, expected["text"].get<std::string>());
+    EXPECT_EQ(streamed, answer.text);
+    EXPECT_EQ(answer.finish_reason, expected["ended"].get<bool>() ? "stop" : "length");
+    EXPECT_NEAR(answer.confidence, expected["confidence"].get<double>(), 1e-4);
+    ASSERT_FALSE(answer.details.empty());
+    double logs = 0;
+    for (const TokenDetail& detail : answer.details) {
+      logs += detail.logprob;
+      ASSERT_EQ(detail.alternatives.size(), 2u);
+      EXPECT_NEAR(detail.alternatives[0].second, detail.logprob, 1e-5);  // greedy
+    }
+    EXPECT_NEAR(std::exp(logs / static_cast<double>(answer.details.size())), answer.confidence, 1e-6);
+    const Answer beams = chat.Reply({&message, 1}, {.max_tokens = 10, .beams = 3});
+    EXPECT_EQ(beams.text, expected["beams"].get<std::string>());
+  }
+}
+
+TEST(Chat, StopsAndChoices) {
+  const Chat chat(Model::Load(Folder()));
+  const Message message = User("the cat");  // "not runs not runs not ..."
+  const Answer stopped = chat.Reply({&message, 1}, {.max_tokens = 10, .stop = {" runs not"}});
+  EXPECT_EQ(stopped.text, "not");
+  EXPECT_EQ(stopped.finish_reason, "stop");
+  int pieces = 0;
+  const Answer cancelled =
+      chat.Reply({&message, 1}, {.max_tokens = 10}, [&](std::string_view) { return ++pieces < 2; });
+  EXPECT_EQ(cancelled.finish_reason, "cancelled");
+  EXPECT_LT(cancelled.tokens, 10);
+  const std::vector<std::string> choices = {"house", "not runs", "dog"};
+  const auto scores = chat.Choose({&message, 1}, choices);
+  EXPECT_EQ(scores[0].text, "not runs");
+  EXPECT_NEAR(scores[0].probability + scores[1].probability + scores[2].probability, 1, 1e-9);
+  const Answer chosen = chat.Reply({&message, 1}, {.choices = choices});
+  EXPECT_EQ(chosen.text, "not runs");
+  EXPECT_NEAR(chosen.confidence, scores[0].probability, 1e-9);
+}
+
+TEST(Chat, RefusesWhatItCannotDo) {
+  const Chat chat(Model::Load(Folder()));
+  const Message message = User("the cat"), robot{.role = "robot", .text = "the", .images = {}};
+  testing::ExpectError([&] { chat.Reply({}, {}); }, "expected at least one message");
+  testing::ExpectError([&] { chat.Reply({&robot, 1}, {}); }, "expected the role system, user or assistant");
+  testing::ExpectError(
+      [&] {
+        chat.Reply({&message, 1}, {.grammar = "root ::= \"a\"", .choices = {"b"}});
+      },
+      "exclude each other");
+  Message seen = message;
+  seen.images.push_back(Image::Allocate(4, 4));
+  testing::ExpectError([&] { chat.Reply({&seen, 1}, {}); }, "sees no pictures");
+  testing::ExpectError([] { Chat(Model::Load(testing::SourcePath("tests/golden/clip_tiny"))); }, "text");
+}
+
+TEST(CliChat, RefusesAModelThatWritesNothing) {
+  const Result result =
+      RunFovea({"caption", testing::SourcePath("samples/cat.jpg"), "--model", "efficientnet-lite2"}, {});
+  EXPECT_EQ(result.exit, 1);
+  EXPECT_NE(result.err.find("writes no text"), std::string::npos) << result.err;
+}
+
+}  // namespace
+}  // namespace fovea::e2e

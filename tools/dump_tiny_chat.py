@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/gpt2_tiny: a tiny GPT-2 with a tokenizer, and what transformers makes of some prompts (expected.json).
+
+    python tools/dump_tiny_chat.py
+"""
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+OUT = Path(__file__).resolve().parent.parent / "tests/golden/gpt2_tiny"
+WORDS = "[PAD] [BOS] [EOS] [UNK] a the red blue cat dog bird house tree runs sees likes sleeps on under with big small old new and or not very often today".split()
+PROMPTS = ["the cat", "a red bird sees", "old dog and new house", "very often"]
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    plain.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="[PAD]", bos_token="[BOS]", eos_token="[EOS]", unk_token="[UNK]")
+    config = GPT2Config(vocab_size=len(WORDS), n_positions=48, n_embd=16, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    for seed in range(100):
+        torch.manual_seed(seed)
+        model = GPT2LMHeadModel(config).eval()
+        with torch.no_grad():
+            for value in model.parameters():
+                if value.dim() > 1:
+                    value.normal_(std=0.5)
+        cases, texts = [], set()
+        for prompt in PROMPTS:
+            ids = torch.tensor([tokenizer(prompt).input_ids])
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, pad_token_id=0, output_scores=True, return_dict_in_generate=True)
+            made = out.sequences[0, ids.shape[1]:]
+            scores = [step[0].log_softmax(-1)[i].item() for step, i in zip(out.scores, made)]
+            beams = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, num_beams=3, pad_token_id=0)[0, ids.shape[1]:]
+            text = tokenizer.decode(made, skip_special_tokens=True)
+            texts.add(text)
+            cases.append({"prompt": prompt, "text": text, "ended": bool(made[-1] == 2), "confidence": float(torch.tensor(scores).mean().exp()),
+                          "beams": tokenizer.decode(beams, skip_special_tokens=True)})
+        if len(texts) == len(PROMPTS) and any(c["ended"] for c in cases) and any(not c["ended"] for c in cases):
+            break
+    model.save_pretrained(OUT)
+    plain.save(str(OUT / "tokenizer.json"))
+    (OUT / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[PAD]"}) + "\n")
+    (OUT / "generation_config.json").unlink(missing_ok=True)
+    (OUT / "expected.json").write_text(json.dumps(cases, indent=1) + "\n")
+    print(json.dumps(cases, indent=1))
+
+
+if __name__ == "__main__":
+    main()
