@@ -85,7 +85,7 @@ struct TensorError {
 struct ModelOptions {
   // "f32", or "bf16": the matrices of linear layers are rounded to bf16, which halves the memory they are read from.
   // Where the processor multiplies bf16 faster than f32 (AMX; AVX512-BF16 of AMD and of Intel's Cooper Lake) what they
-  // are multiplied by is rounded too; all else is computed in f32. Features change by up to 2 % of their largest value.
+  // are multiplied by is rounded too; all else is computed in f32. Features change by up to 3 % of their largest value.
   std::string precision = "f32";
 };
 

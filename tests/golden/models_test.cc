@@ -198,13 +198,15 @@ TEST_P(Golden, RowsOfABatchDoNotSeeEachOther) {
   }
 }
 
-// A checkpoint stored in f16 or bf16, and one in f32 that is loaded with precision bf16: outputs stay within 2 %.
+// A checkpoint stored in f16 or bf16, and one in f32 that is loaded with precision bf16: how far outputs may be off, as
+// a share of the largest. bf16 keeps 8 bits of a number, f16 11; with precision bf16 only linear layers are rounded.
 TEST_P(Golden, CompactWeightsChangeLittle) {
   struct Case {
     DType stored, precision;
+    float tolerance;
   };
-  for (const Case& test :
-       {Case{DType::kF16, DType::kF32}, Case{DType::kBF16, DType::kF32}, Case{DType::kF32, DType::kBF16}}) {
+  for (const Case& test : {Case{DType::kF16, DType::kF32, 0.02f}, Case{DType::kBF16, DType::kF32, 0.08f},
+                           Case{DType::kF32, DType::kBF16, 0.03f}}) {
     SCOPED_TRACE(base::StrCat(test.stored, " as ", test.precision));
     std::vector<NamedTensor> stored;
     for (const NamedTensor& weight : weights_)
@@ -213,7 +215,7 @@ TEST_P(Golden, CompactWeightsChangeLittle) {
     runtime::AssignParameters(*model, entry_, stored, GetParam(), {.precision = test.precision});
     for (const auto& [name, actual] : eval::RunCapabilities(*model, eval::GoldenInputs(file_))) {
       if (!file_.Has("output." + name)) continue;
-      ExpectStored(actual, "output." + name, 2e-2f);
+      ExpectStored(actual, "output." + name, test.tolerance);
     }
   }
 }

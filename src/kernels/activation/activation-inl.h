@@ -1,5 +1,5 @@
-// The activation functions as functors over vectors, each with its derivative, for the loops of activation_hwy.cc and for
-// kernels that apply one to what they computed. Compiled once per instruction set, see kernels/simd_io.h.
+// The activation functions as functors over vectors, each with its derivative, for the loops of activation_hwy.cc and
+// for kernels that apply one to what they computed. Compiled once per instruction set, see kernels/simd_io.h.
 #if defined(FOVEA_KERNELS_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_KERNELS_ACTIVATION_INL_H_
 #undef FOVEA_KERNELS_ACTIVATION_INL_H_
