@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -41,6 +43,23 @@ uint64_t HashOf(const Image& image) {
   return std::stoull(hasher.Hex().substr(0, 16), nullptr, 16);
 }
 
+// The one image token of each picture becomes as many as it has vectors.
+std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, std::span<const Tensor> pictures) {
+  std::vector<int64_t> wide;
+  size_t next = 0;
+  for (const int64_t id : ids) {
+    if (id != image_token) {
+      wide.push_back(id);
+      continue;
+    }
+    Require(next < pictures.size(), "[chat] the template shows more pictures than the messages hold, ",
+            pictures.size());
+    wide.insert(wide.end(), static_cast<size_t>(pictures[next++].dim(0)), image_token);
+  }
+  Require(next == pictures.size(), "[chat] the template has a place for ", next, " of ", pictures.size(), " pictures");
+  return wide;
+}
+
 GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& spec) {
   const int bounds = !s.json_schema.empty() + !s.grammar.empty() + !s.choices.empty();
   Require(bounds <= 1, "[chat] json_schema, grammar and choices exclude each other");
@@ -69,6 +88,8 @@ ChatSession::ChatSession(std::shared_ptr<const LoadedModel> model, const ChatOpt
       options_(options),
       spec_(model_->network().CanDecode() ? model_->network().Decoder() : models::DecoderSpec{}),
       tokenizer_(model_->network().CanDecode() ? model_->texts().shared_tokenizer() : nullptr),
+      template_(std::filesystem::is_directory(model_->info().path) ? text::ChatTemplate::FromFolder(model_->info().path)
+                                                                   : nullptr),
       generator_(model_->network(), GeneratorOptions(options)) {}
 
 void ChatSession::CheckMessages(std::span<const Message> messages) const {
@@ -102,6 +123,26 @@ ChatSession::Picture ChatSession::See(const Image& image) {
   return pictures_.front();
 }
 
+std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages) const {
+  const bool has_parts = spec_.pictures != models::PicturePlace::kNone;
+  nlohmann::json list = nlohmann::json::array();
+  for (const Message& message : messages) {
+    nlohmann::json content = message.text;
+    if (has_parts) {
+      content = nlohmann::json::array();
+      for (size_t i = 0; i < message.images.size(); ++i) content.push_back({{"type", "image"}});
+      if (!message.text.empty()) content.push_back({{"type", "text"}, {"text", message.text}});
+    }
+    list.push_back({{"role", message.role}, {"content", std::move(content)}});
+  }
+  text::ChatInputs inputs{.add_generation_prompt = true};
+  inputs.messages_json = list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    if (const std::string token = tokenizer_->SpecialToken(role); !token.empty()) inputs.special_tokens[role] = token;
+  }
+  return tokenizer_->EncodeSpans(template_->Render(inputs));
+}
+
 std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) const {
   Require(messages.size() == 1 && messages[0].role == "user", "[chat] the model ",
           base::PrintableUtf8(model_->info().name),
@@ -120,7 +161,9 @@ std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) c
   return ids;
 }
 
-std::string ChatSession::CaptionRequest() const { return ""; }
+std::string ChatSession::CaptionRequest() const {
+  return template_ ? "Describe this picture in one short sentence." : "";
+}
 
 RequestPlan ChatSession::Plan(std::span<const Message> messages, const GenerateSettings& settings) {
   const std::lock_guard lock(mutex_);
@@ -161,7 +204,9 @@ Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
       hashes.push_back(picture.hash);
     }
   }
-  return runtime::MakePrompt(model_->network(), PromptIds(messages), vectors, hashes);
+  std::vector<int64_t> ids = template_ ? TemplateIds(messages) : PromptIds(messages);
+  if (spec_.pictures == models::PicturePlace::kTokens) ids = Widened(ids, spec_.image_token_id, vectors);
+  return runtime::MakePrompt(model_->network(), std::move(ids), vectors, hashes);
 }
 
 Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSettings& settings,

@@ -10,6 +10,7 @@
 #include "fovea/chat.h"
 #include "runtime/generator.h"
 #include "runtime/loaded_model.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace fovea::runtime {
@@ -34,6 +35,9 @@ class ChatSession {
   void CheckMessages(std::span<const Message> messages) const;
   // The vectors of a picture; encoded once while it is among the last kKeptPictures.
   Picture See(const Image& image);
+  // The conversation as the template of the model writes it, one image token for each picture.
+  std::vector<int64_t> TemplateIds(std::span<const Message> messages) const;
+  // Without a template: the one message.
   std::vector<int64_t> PromptIds(std::span<const Message> messages) const;
   Prompt MakePrompt(std::span<const Message> messages);
   std::vector<ChoiceScore> ScoreChoices(const Prompt& prompt, std::span<const std::string> choices);
@@ -42,6 +46,7 @@ class ChatSession {
   ChatOptions options_;
   models::DecoderSpec spec_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::shared_ptr<const text::ChatTemplate> template_;  // null: the model was trained without
   std::mutex mutex_;
   Generator generator_;
   std::list<Picture> pictures_;  // most recently used first
