@@ -19,21 +19,16 @@ namespace {
 
 std::string Golden(const std::string& name) { return testing::SourcePath("tests/golden/gguf/" + name); }
 
-struct Difference {
-  double largest, rms;  // as shares of the largest and of the root mean square of what is expected
-};
-
-Difference Compare(const Tensor& actual, const Tensor& expected) {
+// The largest difference, as a share of the largest magnitude that is expected.
+double Compare(const Tensor& actual, const Tensor& expected) {
   EXPECT_EQ(actual.shape(), expected.shape());
-  double largest = 0, most = 0, error = 0, power = 0;
+  double largest = 0, most = 0;
   for (int64_t i = 0; i < expected.numel(); ++i) {
     const double e = expected.data<float>()[i], d = actual.data<float>()[i] - e;
     largest = std::max(largest, std::fabs(d));
     most = std::max(most, std::fabs(e));
-    error += d * d;
-    power += e * e;
   }
-  return {largest / most, std::sqrt(error / power)};
+  return largest / most;
 }
 
 TEST(GgufModel, GivesTheLogitsOfTheReference) {
@@ -41,11 +36,11 @@ TEST(GgufModel, GivesTheLogitsOfTheReference) {
     const auto model = LoadedModel::Load(Golden(std::string(name) + ".gguf"), name);
     const auto golden = testing::ReadStored("tests/golden/gguf/" + std::string(name) + ".safetensors");
     const auto outputs = model->network().Decode({.ids = golden.at("ids")});
-    EXPECT_LT(Compare(outputs.logits, golden.at("logits")).largest, 1e-4) << name;
+    EXPECT_LT(Compare(outputs.logits, golden.at("logits")), 1e-4) << name;
   }
 }
 
-TEST(GgufModel, ComputesOnBlocksWithinWhatRoundingTheInputsCosts) {
+TEST(GgufModel, ComputesOnBlocksWhatTheReferenceDoesOnTheirValues) {
   for (const char* name : {"llama_q8_0", "llama_q4_k", "qwen2_q5_1", "qwen3_q4_1", "gemma3_q4_0", "gpt2_q5_0"}) {
     const auto model = LoadedModel::Load(Golden(std::string(name) + ".gguf"), name);
     int64_t in_blocks = 0;
@@ -54,10 +49,7 @@ TEST(GgufModel, ComputesOnBlocksWithinWhatRoundingTheInputsCosts) {
     EXPECT_GE(in_blocks, 7) << name;
     const auto golden = testing::ReadStored("tests/golden/gguf/" + std::string(name) + ".safetensors");
     const auto outputs = model->network().Decode({.ids = golden.at("ids")});
-    // Each of some 15 to 40 products is off by 0.5 %: half a step of 1/127 of the largest of 32 inputs.
-    const Difference difference = Compare(outputs.logits, golden.at("logits"));
-    EXPECT_LT(difference.rms, 0.04) << name;
-    EXPECT_LT(difference.largest, 0.08) << name;
+    EXPECT_LT(Compare(outputs.logits, golden.at("logits")), 2e-4) << name;
   }
 }
 
@@ -75,7 +67,7 @@ TEST(GgufModel, StepsWithACacheGiveTheWholeSequence) {
       const Tensor part = ids.Sliced(1, at, at + count).Contiguous();
       const auto outputs = model->network().Decode({.ids = part, .caches = caches});
       at += count;
-      EXPECT_LT(Compare(outputs.logits, whole.Sliced(1, at - count, at).Contiguous()).rms, 0.03) << name << " " << at;
+      EXPECT_LT(Compare(outputs.logits, whole.Sliced(1, at - count, at).Contiguous()), 2e-4) << name << " " << at;
     }
   }
 }

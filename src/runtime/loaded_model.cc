@@ -257,6 +257,7 @@ std::shared_ptr<const LoadedModel> LoadedModel::LoadGguf(const std::string& path
 
 // Everything of info_ but the fingerprint.
 void LoadedModel::Describe(const std::string& folder, const std::string& name) {
+  info_ = ModelInfo{};  // its numbers have no defaults
   const bool sees = network_->CanEncodeImages() || network_->CanEncodePatches();
   info_.name = name;
   info_.path = folder;
