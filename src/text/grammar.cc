@@ -1,0 +1,296 @@
+#include "text/grammar.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "text/grammar_builder.h"
+#include "text/unicode.h"
+
+namespace fovea::text {
+namespace {
+
+constexpr size_t kMaxStates = 1 << 19;
+constexpr size_t kMaxStacks = 1 << 21;
+constexpr uint32_t kMaxStackDepth = 400;  // deeper nesting is not taken
+constexpr size_t kMaxMaskBytes = 64 << 20;
+constexpr int kUnknown = -2, kDead = -1;
+
+}  // namespace
+
+// ---- tokens
+
+TokenTrie::TokenTrie(std::vector<std::string> tokens, std::vector<int64_t> end_ids)
+    : tokens_(std::move(tokens)), end_ids_(std::move(end_ids)) {
+  for (const int64_t id : end_ids_)
+    Require(id >= 0 && id < size(), "[grammar] the end token ", id, " is not among the ", size(), " tokens");
+  std::vector<int32_t> order;
+  constexpr size_t kMaxTokenBytes = 4096;  // longer ones are never sampled under a grammar
+  for (size_t id = 0; id < tokens_.size(); ++id) {
+    if (!tokens_[id].empty() && tokens_[id].size() <= kMaxTokenBytes) order.push_back(static_cast<int32_t>(id));
+  }
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    const int compared = tokens_[a].compare(tokens_[b]);
+    return compared != 0 ? compared < 0 : a < b;
+  });
+  std::vector<uint32_t> path;  // nodes of the last token
+  std::string_view last;
+  const auto close = [&](size_t depth) {
+    for (; path.size() > depth; path.pop_back()) nodes_[path.back()].behind = static_cast<uint32_t>(nodes_.size());
+  };
+  for (const int32_t id : order) {
+    const std::string& token = tokens_[id];
+    const size_t common =
+        static_cast<size_t>(std::mismatch(last.begin(), last.end(), token.begin(), token.end()).second - token.begin());
+    close(common);
+    for (size_t i = common; i < token.size(); ++i) {
+      path.push_back(static_cast<uint32_t>(nodes_.size()));
+      const auto place = static_cast<uint32_t>(ids_.size());
+      nodes_.push_back({static_cast<uint8_t>(token[i]), static_cast<uint16_t>(i + 1), 0, place, place});
+    }
+    ids_.push_back(id);
+    nodes_[path.back()].end = static_cast<uint32_t>(ids_.size());
+    last = token;
+  }
+  close(0);
+}
+
+std::shared_ptr<const TokenTrie> TokenTrie::FromTokenizer(const Tokenizer& tokenizer, std::vector<int64_t> end_ids) {
+  std::vector<std::string> tokens(static_cast<size_t>(tokenizer.max_id() + 1));
+  for (size_t id = 0; id < tokens.size(); ++id) tokens[id] = tokenizer.TokenBytes(static_cast<int64_t>(id));
+  return std::make_shared<const TokenTrie>(std::move(tokens), std::move(end_ids));
+}
+
+int64_t TokenMask::Count() const {
+  int64_t count = 0;
+  for (const uint64_t word : bits_) count += std::popcount(word);
+  return count;
+}
+
+// ---- the automaton
+
+struct GrammarEngine::Impl {
+  explicit Impl(const GrammarProgram& program) : program(program) {
+    stacks.push_back({0, 0, 0});  // the empty one: the text may end
+    std::vector<uint32_t> first;
+    Closure closure(*this, first);
+    closure.EnterRule(program.root, 0);
+    start = Intern(std::move(first));
+  }
+
+  struct Stack {
+    int32_t at;       // the symbol that comes next, a set of bytes; for what it returns to: any symbol
+    uint32_t parent;  // what comes behind it
+    uint32_t depth;
+  };
+
+  uint32_t StackId(int32_t at, uint32_t parent) {
+    const uint64_t key = static_cast<uint64_t>(parent) << 32 | static_cast<uint32_t>(at);
+    const auto [found, is_new] = stack_ids.try_emplace(key, static_cast<uint32_t>(stacks.size()));
+    if (is_new) {
+      if (stacks.size() >= kMaxStacks)
+        Fail(ErrorCode::kResourceExhausted, "[grammar] more than ", kMaxStacks, " stacks");
+      stacks.push_back({at, parent, stacks[parent].depth + 1});
+    }
+    return found->second;
+  }
+
+  // All stacks that reading nothing more leads to.
+  class Closure {
+   public:
+    Closure(Impl& impl, std::vector<uint32_t>& out) : impl_(impl), out_(out) {}
+    void EnterRule(int32_t rule, uint32_t parent) {
+      for (const int32_t start : impl_.program.rules[static_cast<size_t>(rule)]) Push(start, parent);
+      Run();
+    }
+    void Continue(int32_t at, uint32_t parent) {
+      Push(at, parent);
+      Run();
+    }
+
+   private:
+    void Push(int32_t at, uint32_t parent) {
+      if (seen_.insert(static_cast<uint64_t>(parent) << 32 | static_cast<uint32_t>(at)).second)
+        work_.emplace_back(at, parent);
+    }
+    void Run() {
+      const auto& symbols = impl_.program.symbols;
+      while (!work_.empty()) {
+        const auto [at, parent] = work_.back();
+        work_.pop_back();
+        const auto& symbol = symbols[static_cast<size_t>(at)];
+        if (symbol.kind == GrammarProgram::Kind::kBytes) {
+          out_.push_back(impl_.StackId(at, parent));
+        } else if (symbol.kind == GrammarProgram::Kind::kEnd) {
+          if (parent == 0) {
+            out_.push_back(0);
+          } else {
+            const Stack back = impl_.stacks[parent];
+            Push(back.at, back.parent);
+          }
+        } else {
+          // A call at the end of an alternative returns where the alternative would.
+          uint32_t behind = parent;
+          if (symbols[static_cast<size_t>(at) + 1].kind != GrammarProgram::Kind::kEnd) {
+            if (impl_.stacks[parent].depth >= kMaxStackDepth) continue;
+            behind = impl_.StackId(at + 1, parent);
+          }
+          for (const int32_t start : impl_.program.rules[static_cast<size_t>(symbol.value)]) Push(start, behind);
+        }
+      }
+    }
+    Impl& impl_;
+    std::vector<uint32_t>& out_;
+    std::vector<std::pair<int32_t, uint32_t>> work_;
+    std::unordered_set<uint64_t> seen_;
+  };
+
+  int Intern(std::vector<uint32_t> set) {
+    std::sort(set.begin(), set.end());
+    set.erase(std::unique(set.begin(), set.end()), set.end());
+    if (set.empty()) return kDead;
+    const auto [found, is_new] = state_ids.try_emplace(std::move(set), static_cast<int>(states.size()));
+    if (is_new) {
+      if (states.size() >= kMaxStates)
+        Fail(ErrorCode::kResourceExhausted, "[grammar] more than ", kMaxStates, " states");
+      states.push_back(&found->first);
+      next.emplace_back();
+    }
+    return found->second;
+  }
+
+  int Step(int state, uint8_t byte) {
+    auto& table = next[static_cast<size_t>(state)];
+    if (table == nullptr) {
+      table = std::make_unique<std::array<int, 256>>();
+      table->fill(kUnknown);
+    }
+    if (const int known = (*table)[byte]; known != kUnknown) return known;
+    std::vector<uint32_t> reached;
+    Closure closure(*this, reached);
+    for (const uint32_t id : *states[static_cast<size_t>(state)]) {
+      if (id == 0) continue;
+      const Stack stack = stacks[id];
+      if (program.sets[static_cast<size_t>(program.symbols[static_cast<size_t>(stack.at)].value)].test(byte))
+        closure.Continue(stack.at + 1, stack.parent);
+    }
+    const int to = Intern(std::move(reached));
+    (*next[static_cast<size_t>(state)])[byte] = to;
+    return to;
+  }
+  bool IsComplete(int state) const { return states[static_cast<size_t>(state)]->front() == 0; }
+
+  const GrammarProgram& program;
+  std::mutex mutex;
+  std::vector<Stack> stacks;
+  std::unordered_map<uint64_t, uint32_t> stack_ids;
+  std::map<std::vector<uint32_t>, int> state_ids;
+  std::vector<const std::vector<uint32_t>*> states;
+  std::vector<std::unique_ptr<std::array<int, 256>>> next;
+  std::unordered_map<int, std::shared_ptr<const TokenMask>> masks;
+  int start = kDead;
+};
+
+GrammarEngine::GrammarEngine(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> tokens)
+    : grammar_(std::move(grammar)), tokens_(std::move(tokens)), impl_(std::make_unique<Impl>(grammar_->program())) {}
+GrammarEngine::~GrammarEngine() = default;
+
+int GrammarEngine::start() const { return impl_->start; }
+
+int GrammarEngine::Step(int state, uint8_t byte) {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->Step(state, byte);
+}
+
+bool GrammarEngine::IsComplete(int state) {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->IsComplete(state);
+}
+
+std::shared_ptr<const TokenMask> GrammarEngine::Mask(int state) {
+  const std::lock_guard lock(impl_->mutex);
+  if (const auto found = impl_->masks.find(state); found != impl_->masks.end()) return found->second;
+  auto mask = std::make_shared<TokenMask>(tokens_->size());
+  const auto& nodes = tokens_->nodes();
+  std::vector<int> path = {state};  // the state behind each byte
+  for (uint32_t i = 0; i < nodes.size();) {
+    const TokenTrie::Node& node = nodes[i];
+    path.resize(node.depth);
+    const int reached = impl_->Step(path.back(), node.byte);
+    if (reached == kDead) {
+      i = node.behind;
+      continue;
+    }
+    for (uint32_t k = node.begin; k < node.end; ++k) mask->Add(tokens_->ids()[k]);
+    path.push_back(reached);
+    ++i;
+  }
+  if (impl_->IsComplete(state)) {
+    for (const int64_t id : tokens_->end_ids()) mask->Add(id);
+  }
+  const size_t bytes = mask->bits().size_bytes() + 1;
+  if ((impl_->masks.size() + 1) * bytes > kMaxMaskBytes) impl_->masks.clear();
+  impl_->masks[state] = mask;
+  return mask;
+}
+
+const TokenMask& GrammarState::Allowed() {
+  if (mask_ == nullptr)
+    mask_ = is_finished_ ? std::make_shared<const TokenMask>(engine_->tokens().size()) : engine_->Mask(state_);
+  return *mask_;
+}
+
+bool GrammarState::Accept(int64_t id) {
+  const TokenTrie& tokens = engine_->tokens();
+  if (is_finished_ || id < 0 || id >= tokens.size()) return false;
+  if (std::find(tokens.end_ids().begin(), tokens.end_ids().end(), id) != tokens.end_ids().end() && IsComplete()) {
+    is_finished_ = true;
+    mask_ = nullptr;
+    return true;
+  }
+  return !tokens.bytes(id).empty() && AcceptText(tokens.bytes(id));
+}
+
+bool GrammarState::AcceptText(std::string_view bytes) {
+  if (is_finished_) return false;
+  int state = state_;
+  for (const char c : bytes) {
+    state = engine_->Step(state, static_cast<uint8_t>(c));
+    if (state == kDead) return false;
+  }
+  state_ = state;
+  mask_ = nullptr;
+  return true;
+}
+
+// ---- grammars
+
+Grammar::Grammar(std::unique_ptr<const GrammarProgram> program) : program_(std::move(program)) {}
+Grammar::~Grammar() = default;
+
+std::shared_ptr<const Grammar> Grammar::FromChoices(std::span<const std::string> choices) {
+  Require(!choices.empty(), "[grammar] expected at least one choice");
+  GrammarBuilder builder;
+  std::vector<GrammarBuilder::Id> alternatives;
+  size_t bytes = 0;
+  for (const std::string& choice : choices) {
+    Require(IsValidUtf8(choice), "[grammar] a choice is not UTF-8");
+    bytes += choice.size();
+    if (bytes > (1 << 20)) Fail(ErrorCode::kResourceExhausted, "[grammar] the choices have more than 1 MiB");
+    alternatives.push_back(builder.Literal(choice));
+  }
+  return std::make_shared<const Grammar>(builder.Finish(builder.Choice(std::move(alternatives))));
+}
+
+std::shared_ptr<const Grammar> Grammar::FromRegex(std::string_view pattern) {
+  GrammarBuilder builder;
+  const auto root = RegexExpression(builder, pattern, false, false, "the regular expression");
+  return std::make_shared<const Grammar>(builder.Finish(root));
+}
+
+}  // namespace fovea::text
