@@ -43,6 +43,29 @@ uint64_t HashOf(const Image& image) {
   return std::stoull(hasher.Hex().substr(0, 16), nullptr, 16);
 }
 
+// A grammar over the bytes of tokens, as the generation loop asks for it.
+class GrammarConstraint final : public TokenConstraint {
+ public:
+  GrammarConstraint(text::GrammarState state, int64_t vocab) : state_(std::move(state)), vocab_(vocab) {}
+
+  const TokenMask& Allowed() override {
+    const std::span<const uint64_t> bits = state_.Allowed().bits();
+    // The model may have more rows than the tokenizer has tokens.
+    allowed_.assign(static_cast<size_t>(vocab_ + 63) / 64, 0);
+    std::ranges::copy(bits.first(std::min(bits.size(), allowed_.size())), allowed_.begin());
+    return allowed_;
+  }
+  void Accept(int64_t id) override {
+    if (!state_.Accept(id)) Fail(ErrorCode::kInternal, "[chat] token ", id, " breaks the grammar");
+  }
+  std::unique_ptr<TokenConstraint> Clone() const override { return std::make_unique<GrammarConstraint>(*this); }
+
+ private:
+  text::GrammarState state_;
+  int64_t vocab_;
+  TokenMask allowed_;
+};
+
 // The one image token of each picture becomes as many as it has vectors.
 std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, std::span<const Tensor> pictures) {
   std::vector<int64_t> wide;
@@ -63,8 +86,6 @@ std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, 
 GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& spec) {
   const int bounds = !s.json_schema.empty() + !s.grammar.empty() + !s.choices.empty();
   Require(bounds <= 1, "[chat] json_schema, grammar and choices exclude each other");
-  if (bounds > 0 && s.choices.empty())
-    Fail(ErrorCode::kUnimplemented, "[chat] answers that follow a JSON schema or a grammar are not implemented yet");
   GenerateOptions options{.sampling = {.temperature = s.temperature,
                                        .top_k = s.top_k,
                                        .top_p = s.top_p,
@@ -121,6 +142,15 @@ ChatSession::Picture ChatSession::See(const Image& image) {
   pictures_.push_front({hash, Squeeze(vectors, 0).Contiguous()});
   if (pictures_.size() > kKeptPictures) pictures_.pop_back();
   return pictures_.front();
+}
+
+std::shared_ptr<const TokenConstraint> ChatSession::ConstraintOf(const GenerateSettings& settings) {
+  if (settings.json_schema.empty() && settings.grammar.empty()) return nullptr;
+  if (!trie_) trie_ = text::TokenTrie::FromTokenizer(*tokenizer_, spec_.eos);
+  const auto grammar = settings.grammar.empty() ? text::Grammar::FromJsonSchema(settings.json_schema)
+                                                : text::Grammar::FromText(settings.grammar);
+  return std::make_shared<GrammarConstraint>(text::GrammarState(std::make_shared<text::GrammarEngine>(grammar, trie_)),
+                                             spec_.vocab);
 }
 
 std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages) const {
@@ -213,7 +243,8 @@ Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSetti
                           const std::function<bool(std::string_view)>& on_text, const std::atomic<bool>* cancel) {
   const std::lock_guard lock(mutex_);
   const auto start = std::chrono::steady_clock::now();
-  const GenerateOptions options = OptionsOf(settings, spec_);
+  GenerateOptions options = OptionsOf(settings, spec_);
+  options.constraint = ConstraintOf(settings);
   Prompt prompt = MakePrompt(messages);
   if (!settings.choices.empty()) {
     const ChoiceScore best = ScoreChoices(prompt, settings.choices).front();

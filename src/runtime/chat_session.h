@@ -11,6 +11,7 @@
 #include "runtime/generator.h"
 #include "runtime/loaded_model.h"
 #include "text/chat_template.h"
+#include "text/grammar.h"
 #include "text/tokenizer.h"
 
 namespace fovea::runtime {
@@ -35,6 +36,8 @@ class ChatSession {
   void CheckMessages(std::span<const Message> messages) const;
   // The vectors of a picture; encoded once while it is among the last kKeptPictures.
   Picture See(const Image& image);
+  // What json_schema or grammar allow; null: everything.
+  std::shared_ptr<const TokenConstraint> ConstraintOf(const GenerateSettings& settings);
   // The conversation as the template of the model writes it, one image token for each picture.
   std::vector<int64_t> TemplateIds(std::span<const Message> messages) const;
   // Without a template: the one message.
@@ -47,6 +50,7 @@ class ChatSession {
   models::DecoderSpec spec_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::shared_ptr<const text::ChatTemplate> template_;  // null: the model was trained without
+  std::shared_ptr<const text::TokenTrie> trie_;         // made for the first grammar
   std::mutex mutex_;
   Generator generator_;
   std::list<Picture> pictures_;  // most recently used first

@@ -64,6 +64,21 @@ TEST(Chat, StopsAndChoices) {
   EXPECT_NEAR(chosen.confidence, scores[0].probability, 1e-9);
 }
 
+TEST(Chat, FollowsAGrammar) {
+  const Chat chat(Model::Load(Folder()));
+  const Message message = User("the cat");  // goes on with "not runs"
+  const Answer answer =
+      chat.Reply({&message, 1}, {.max_tokens = 10, .grammar = "root ::= \" \"? \"blue \" (\"dog\" | \"cat\")"});
+  const std::string text = answer.text.starts_with(' ') ? answer.text.substr(1) : answer.text;
+  EXPECT_TRUE(text == "blue dog" || text == "blue cat") << text;
+  EXPECT_EQ(answer.finish_reason, "stop");
+  testing::ExpectError(
+      [&] {
+        chat.Reply({&message, 1}, {.json_schema = R"({"type": "object", "propertyNames": {}})"});
+      },
+      "propertyNames");
+}
+
 TEST(Chat, RefusesWhatItCannotDo) {
   const Chat chat(Model::Load(Folder()));
   const Message message = User("the cat"), robot{.role = "robot", .text = "the", .images = {}};
