@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "testing/testing.h"
 #include "train/initial.h"
 #include "train/network.h"

@@ -22,7 +22,7 @@ struct Outcome {
 };
 
 template <typename Loss>
-Outcome Run(const Recipe& recipe, bool recomputes, Loss&& loss_of) {
+Outcome RunTwice(const Recipe& recipe, bool recomputes, Loss&& loss_of) {
   Network network = BuildNetwork(recipe, {});
   Trainable trainable(*network.model, recipe, {});
   Outcome outcome;
@@ -71,7 +71,7 @@ TEST(Recompute, ConvolutionsNormsAndDroppedBlocks) {
   const Tensor pixels = testing::RandomNormal({8, 40, 40, 3}, 5);
   const Tensor labels = testing::RandomIntegers({8}, 6, 0, 7);
   const auto loss = [&](models::Model& model) { return CrossEntropy(model.EncodeImages(pixels).logits, labels); };
-  const Outcome plain = Run(recipe, false, loss), again = Run(recipe, true, loss);
+  const Outcome plain = RunTwice(recipe, false, loss), again = RunTwice(recipe, true, loss);
   EXPECT_GT(again.blocks, 2);
   ExpectEqual(plain, again);
   EXPECT_LT(again.peak_bytes, plain.peak_bytes * 8 / 10);
@@ -87,7 +87,7 @@ TEST(Recompute, TransformersAndAdapters) {
   };
   for (const int64_t rank : {0, 2}) {
     recipe.lora = {.rank = rank, .alpha = 4};
-    const Outcome plain = Run(recipe, false, loss), again = Run(recipe, true, loss);
+    const Outcome plain = RunTwice(recipe, false, loss), again = RunTwice(recipe, true, loss);
     EXPECT_EQ(again.blocks, 4);
     ExpectEqual(plain, again);
   }
