@@ -27,7 +27,7 @@ json GoldenConfig(const std::string& name) {
   return json::parse(golden.metadata().at("config"));
 }
 
-// Folders vision/ (the tiny EfficientNet, classes "class 0"...), text/ (a tiny BERT), dual/ (config and vocabulary of
+// Folders vision/ (the tiny EfficientNet, classes "class 0"...), text/ (a tiny BERT), dual/ (config and tokenizer of
 // their dual encoder) and pictures/ with captions, and a recipe that trains them.
 class CachedTraining : public ::testing::Test {
  protected:
@@ -56,9 +56,12 @@ class CachedTraining : public ::testing::Test {
     base::WriteTextFileAtomically(folder_.File("dual/config.json"), dual.dump());
     base::WriteTextFileAtomically(folder_.File("dual/preprocessor_config.json"),
                                   base::ReadTextFile(folder_.File("vision/preprocessor_config.json")));
-    base::WriteTextFileAtomically(
-        folder_.File("dual/vocab.txt"),
-        "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\ngreen\nblue\npicture\nclass\nof\n0\n1\n2\n3\n4\n5\n6\n");
+    base::WriteTextFileAtomically(folder_.File("dual/tokenizer.json"), R"({"version": "1.0", "added_tokens": [],
+      "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null,
+      "lowercase": true}, "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": {"type": "BertProcessing",
+      "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}, "decoder": null, "truncation": null, "padding": null, "model": {"type":
+      "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab":
+      {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "red": 5, "green": 6, "blue": 7, "picture": 8}}})");
     WriteColourPictures(folder_.File("pictures"), 8);
     for (const std::string colour : {"red", "green", "blue"}) {
       for (int i = 0; i < 8; ++i) {
