@@ -97,9 +97,9 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::FromFolder(const std::string& 
   for (const char* json : {"chat_template.json", "tokenizer_config.json"}) {
     const std::string path = (base / json).string();
     if (!exists(path)) continue;
-    const nlohmann::json& config = base::Config::FromFile(path).json();
-    const auto found = config.find("chat_template");
-    if (found == config.end()) continue;
+    const base::Config config = base::Config::FromFile(path);
+    const auto found = config.json().find("chat_template");
+    if (found == config.json().end()) continue;
     const std::string source = base::PrintableUtf8(path);
     if (const auto text = TemplateIn(*found, name, source)) return FromText(*text, source);
   }

@@ -89,6 +89,7 @@ Value Chosen(TemplateMachine& machine, const std::string& name, const Value& val
   if (has_attribute && arguments.values.empty()) machine.Fail(name, " needs an attribute");
   const size_t at = has_attribute ? 1 : 0;
   std::vector<Value> kept;
+  if (!value.IsTrue()) return Value::List({});  // none too, as in the reference
   for (const Value& element : machine.Elements(value)) {
     const Value what = has_attribute ? machine.Path(element, arguments.values[0]) : element;
     bool holds = what.IsTrue();
@@ -102,6 +103,7 @@ Value Chosen(TemplateMachine& machine, const std::string& name, const Value& val
 
 Value Mapped(TemplateMachine& machine, const Value& value, const Arguments& arguments) {
   std::vector<Value> mapped;
+  if (!value.IsTrue()) return Value::List({});  // none too, as in the reference
   for (const Value& element : machine.Elements(value)) {
     if (!arguments.values.empty()) {
       const std::string& name = machine.Text(arguments.values[0], "the name of a filter").text();

@@ -95,7 +95,7 @@ TEST(ChatTemplate, KnowsWhoWroteWhat) {
       "<s><start_of_turn>#\n<start_of_image>#<start_of_image><end_of_turn>\n<start_of_turn>model\n#<end_of_turn>\n"
       "<start_of_turn>#\n#<start_of_image>#<end_of_turn>\n<start_of_turn>model\n");
   EXPECT_EQ(Control(render("llava", "pictures")), "#: <image>\n<image>\n# #: # #: <image>\n# # ASSISTANT:");
-  EXPECT_EQ(Control(render("llama2", "system")), "<s>[INST] <<SYS>>\n#\n<</SYS>>\n\n#[/INST]");
+  EXPECT_EQ(Control(render("llama2", "system")), "<s>[INST] <<SYS>>\n#\n<</SYS>>\n\n# [/INST]");
   EXPECT_EQ(Control(render("qwen2_5", "tool_calls")).find("</tool_response>"),
             Control(render("qwen2_5", "tool_calls")).rfind("</tool_response>"));  // the one of the template
   // Through every operation: slices, case, replacing, joining, formats, JSON, repr.
