@@ -68,6 +68,15 @@ TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& i
     Keep(outputs, "token_logits", decoded.logits);
     return outputs;
   }
+  if (input("decoder_ids").defined()) {
+    const models::TextOutputs texts = model.EncodeTexts(text);
+    const models::DecodeOutputs decoded = model.Decode(
+        {.ids = input("decoder_ids"), .mask = input("decoder_mask"), .memory = texts.tokens, .memory_mask = text.mask});
+    Keep(outputs, "text_tokens", texts.tokens);
+    Keep(outputs, "hidden", decoded.hidden);
+    Keep(outputs, "token_logits", decoded.logits);
+    return outputs;
+  }
   models::ImageOutputs image;
   if (input("patches").defined()) {
     image = model.EncodePatches({.patches = input("patches"), .mask = input("patch_mask"), .shapes = input("shapes")});

@@ -59,7 +59,7 @@ struct Config {
     c.Read("n_embd", n_embd, 1, kMostSize);
     c.Read("n_layer", n_layer, 0, 1000);
     c.Read("n_head", n_head, 1, 65536);
-    c.Read("n_inner", n_inner, 1, kMostSize);
+    if (c.Has("n_inner")) c.Read("n_inner", n_inner, 1, kMostSize);
     c.Read("activation_function", activation_function);
     c.Read("resid_pdrop", resid_pdrop, 0, 0.99);
     c.Read("embd_pdrop", embd_pdrop, 0, 0.99);

@@ -38,7 +38,7 @@ nn::CausalLmOptions Options(const base::Config& c) {
   nn::CausalLmOptions o = config.Options("llama", kNames, nn::ReadRope(c, "llama", {.head_dim = config.head_dim}));
   if (is_mistral) {
     if (!c.IsNull("sliding_window")) o.block.window = 4096;  // null: no window
-    c.Read("sliding_window", o.block.window, 1, 1e9);
+    if (c.Has("sliding_window")) c.Read("sliding_window", o.block.window, 1, 1e9);
   } else {
     c.Read("attention_bias", o.block.has_qkv_bias);
     c.Read("mlp_bias", o.block.has_mlp_bias);

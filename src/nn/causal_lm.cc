@@ -74,8 +74,8 @@ void CausalLmConfig::Read(const base::Config& c, std::string_view who, std::stri
   c.Read("intermediate_size", intermediate_size, 1, kMostSize);
   c.Read("num_hidden_layers", num_hidden_layers, 0, 1000);
   c.Read("num_attention_heads", num_attention_heads, 1, 65536);
-  c.Read("num_key_value_heads", num_key_value_heads, 1, 65536);
-  c.Read("head_dim", head_dim, 1, 65536);
+  if (c.Has("num_key_value_heads")) c.Read("num_key_value_heads", num_key_value_heads, 1, 65536);
+  if (c.Has("head_dim")) c.Read("head_dim", head_dim, 1, 65536);
   c.Read("max_position_embeddings", max_position_embeddings, 1, 1e9);
   c.Read("rms_norm_eps", rms_norm_eps, 0, 1);
   c.Read("attention_dropout", attention_dropout, 0, 0.99);
@@ -87,6 +87,28 @@ void CausalLmConfig::Read(const base::Config& c, std::string_view who, std::stri
             hidden_size, ", got ", num_attention_heads);
     head_dim = hidden_size / num_attention_heads;
   }
+}
+
+std::vector<int64_t> ReadWindows(const base::Config& c, std::string_view who, int64_t layers, int64_t window,
+                                 const std::function<bool(int64_t)>& has_window) {
+  std::vector<std::string> types;
+  c.Read("layer_types", types);
+  Require(types.empty() || static_cast<int64_t>(types.size()) == layers, "[", who, "] expected layer_types of ", layers,
+          " layers, got ", types.size());
+  std::vector<int64_t> windows;
+  for (int64_t i = 0; i < layers; ++i) {
+    const std::string type = !types.empty()  ? types[static_cast<size_t>(i)]
+                             : has_window(i) ? "sliding_attention"
+                                             : "full_attention";
+    if (type != "sliding_attention" && type != "full_attention") {
+      Fail(ErrorCode::kUnimplemented, "[", who, "] layers of type \"", base::PrintableUtf8(type),
+           "\" are not implemented; there are full_attention and sliding_attention");
+    }
+    const bool slides = type == "sliding_attention";
+    Require(!slides || window > 0, "[", who, "] expected sliding_window for the layers that slide");
+    windows.push_back(slides ? window : 0);
+  }
+  return windows;
 }
 
 CausalLmOptions CausalLmConfig::Options(std::string_view who, const DecoderBlockNames& names,

@@ -5,6 +5,7 @@
 // Legend: B rows, T tokens, D width, V vocabulary.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,5 +64,11 @@ struct CausalLmConfig {
   // Everything these keys say.
   CausalLmOptions Options(std::string_view who, const DecoderBlockNames& names, const RopeOptions& rope) const;
 };
+
+// The window of each layer: `window` for those that layer_types calls "sliding_attention", 0 for "full_attention";
+// where the configuration has no layer_types, `has_window` decides. Throws kInvalidArgument for a list of another
+// length, for sliding layers without a window, kUnimplemented for other kinds of layers.
+std::vector<int64_t> ReadWindows(const base::Config& config, std::string_view who, int64_t layers, int64_t window,
+                                 const std::function<bool(int64_t layer)>& has_window);
 
 }  // namespace fovea::nn

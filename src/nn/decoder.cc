@@ -304,16 +304,19 @@ Tensor DecodeCall::Attend(const Tensor& q, const Tensor& k, const Tensor& v, int
   return Stacked(rows);  // [B,T,H*E]
 }
 
-const Tensor& DecodeCall::TablePositions() const {
+Tensor DecodeCall::TablePositions(int64_t offset) const {
   Require(positions.rank() == 2, "[", who_, "] expected positions [B,T], got ", positions.shape());
-  for (const int64_t position : positions.values<int64_t>()) {
+  Tensor rows = positions.Clone();
+  for (int64_t i = 0; i < rows.numel(); ++i) {
+    int64_t& position = rows.mutable_data<int64_t>()[i];
     Require(position >= 0, "[", who_, "] expected positions of 0 or more, got ", position);
     if (position >= max_positions_) {
       Fail(ErrorCode::kResourceExhausted, "[", who_, "] expected at most ", max_positions_,
            " tokens, got one at place ", position, "; hint: it has learnt no more positions");
     }
+    position += offset;
   }
-  return positions;
+  return rows;
 }
 
 Tensor DecodeCall::Asked(const Tensor& h) const {

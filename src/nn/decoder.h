@@ -69,9 +69,9 @@ class DecodeCall {
   // Self-attention of q [B,H,T,E] over k, v [B,K,T,E] and, with caches, over what they hold of `layer`. [B,T,H*E]
   Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t layer,
                 const DecoderBlockOptions& options) const;
-  // The positions, for a table of learnt ones. Throws kResourceExhausted beyond spec.max_positions, kInvalidArgument
-  // for M-RoPE positions.
-  const Tensor& TablePositions() const;
+  // The positions plus `offset`, for a table of learnt ones. Throws kResourceExhausted beyond spec.max_positions,
+  // kInvalidArgument for M-RoPE positions.
+  Tensor TablePositions(int64_t offset = 0) const;
   // The rows of h [B,T,D] that logits are asked for: all, or with only_last the last one that exists, [B,1,D].
   Tensor Asked(const Tensor& h) const;
   // Tells the caches that all layers are through.

@@ -24,8 +24,9 @@ namespace {
 using nn::DecodeCache;
 using testing::ExpectClose;
 
-// Share of the largest logit by which caches in these types may move any logit.
-constexpr float kBF16Bound = 0.02f, kInt8Bound = 0.06f;
+// How far caches in these types may move the logits of a text: root mean square, as a share of the logits'. Tiny random
+// networks are steeper than trained ones.
+constexpr double kBF16Bound = 0.02, kInt8Bound = 0.05;
 
 std::string PathOf(const std::string& name) {
   return testing::SourcePath("tests/golden/models/" + name + ".safetensors");
@@ -69,6 +70,16 @@ class Decoders : public ::testing::TestWithParam<std::string> {
         expected_(file_.Get("generate.expected").Clone()),
         rows_(ids_.dim(0)),
         steps_(expected_.dim(1)) {
+    if (model_->Decoder().is_encoder_decoder) {  // the prompts are the encoder's; the decoder begins with one token
+      memory_ = model_->EncodeTexts({.ids = ids_, .mask = mask_}).tokens;
+      memory_mask_ = mask_;
+      ids_ = Tensor::Empty({rows_, 1}, DType::kI64);
+      mask_ = Tensor::Empty({rows_, 1}, DType::kBool);
+      for (int64_t row = 0; row < rows_; ++row) {
+        ids_.mutable_data<int64_t>()[row] = model_->Decoder().decoder_start_token_id;
+        mask_.mutable_data<bool>()[row] = true;
+      }
+    }
     if (file_.Has("generate.memory")) {
       memory_ = file_.Get("generate.memory").Clone();
       memory_mask_ = file_.Get("generate.memory_mask").Clone();
@@ -119,7 +130,7 @@ class Decoders : public ::testing::TestWithParam<std::string> {
                   .memory = is_first ? Memory(row) : Tensor(),
                   .memory_mask = is_first ? MemoryMask(row) : Tensor(),
                   .caches = caches})
-        .logits;
+        .logits.Contiguous();
   }
 
   // Continues `rows` together, each with a cache of its own, and compares with what is stored.
@@ -201,14 +212,20 @@ TEST_P(Decoders, InPiecesEqualsTheWhole) {
 
 TEST_P(Decoders, CompactCachesMoveLogitsLittle) {
   const std::vector<int64_t> whole = Whole(0);
-  const Tensor full = FullLogits(0, whole);
+  const Tensor full = FullLogits(0, whole).Contiguous();
   for (const auto& [dtype, bound] : {std::pair(DType::kBF16, kBF16Bound), std::pair(DType::kI8, kInt8Bound)}) {
     const auto cache = NewCache({.dtype = dtype});
+    double moved = 0, size = 0;
     for (size_t at = 0; at < whole.size(); ++at) {
-      const auto t = static_cast<int64_t>(at);
-      ExpectClose(CachedLogits(0, std::span(whole).subspan(at, 1), *cache), full.Sliced(1, t, t + 1),
-                  bound * LargestMagnitude(full), std::string(DTypeName(dtype)));
+      const Tensor logits = CachedLogits(0, std::span(whole).subspan(at, 1), *cache);
+      const float* expected = full.data<float>() + static_cast<int64_t>(at) * logits.numel();
+      for (int64_t i = 0; i < logits.numel(); ++i) {
+        const double was = expected[i], is = logits.data<float>()[i];
+        moved += (is - was) * (is - was);
+        size += was * was;
+      }
     }
+    EXPECT_LE(std::sqrt(moved / size), bound) << DTypeName(dtype);
   }
 }
 
@@ -296,8 +313,8 @@ TEST_P(Decoders, WrongInputsAreRefused) {
       with({.embeddings = Tensor::Zeros({1, 2, model_->Decoder().hidden_size + 1})}),
       with({.ids = Ids(std::vector<int64_t>{model_->Decoder().vocab})}),
       with({.ids = Ids(std::vector<int64_t>{-1})}),
-      with({.ids = ids, .mask = Tensor::Zeros({1, 1}, DType::kBool)}),
-      with({.ids = ids, .positions = Tensor::Zeros({1, 1}, DType::kI64)}),
+      with({.ids = ids, .mask = Tensor::Zeros({1, 2}, DType::kBool)}),
+      with({.ids = ids, .positions = Tensor::Zeros({2, 1}, DType::kI64)}),
       with({.ids = ids, .bidirectional = 100}),
       with({.ids = ids, .caches = two}),
       with({.ids = ids, .caches = other}),

@@ -76,7 +76,8 @@ def decoder_golden(make, variant, about, config, lengths, prompts, seed, trunk, 
         network = trunk(model)
         watched = {} if embeddings is None else {embeddings(network): "embeddings"}
         watched.update({layer: f"layers.{index}" for index, layer in enumerate(layers(network))})
-        watched[norm(network)] = "norm"
+        if norm(network) is not None:
+            watched[norm(network)] = "norm"
         is_tied = made.tie_word_embeddings
         golden = make(variant=variant, about=about, config=config, model=model, forward=forward, stages=watched,
                       inputs=dict(inputs), loss=[{"kind": "cross_entropy", "output": "token_logits", "target": "targets"}],
