@@ -79,12 +79,14 @@ class CachedTraining : public ::testing::Test {
                  {"augment", false},
                  {"captions_per_picture", 2},
                  {"cache_grids", {{"blocks", 1}, {"crop", {6, 8}}, {"flips", true}, {"file", "cache.safetensors"}}}}},
-               {"groups", {{{"match", {"vision_model.embeddings.", "blocks.0."}}, {"frozen", true}}}},
+               {"groups",
+                {{{"match", {"vision_model.embeddings.", "blocks.0."}}, {"frozen", true}},
+                 {{"match", {"vision_model.", "text_model."}}, {"learning_rate_scale", 0.1}}}},
                {"frozen_statistics", true},
-               {"optimizer", {{"learning_rate", 0.003}}},
+               {"optimizer", {{"learning_rate", 0.01}}},
                {"batch_size", 12},
-               {"steps", 40},
-               {"log_every", 10}};
+               {"steps", 120},
+               {"log_every", 20}};
   }
 
   std::string RecipeFile() {
@@ -123,15 +125,15 @@ TEST_F(CachedTraining, ATowerThatDoesNotFitIsRefused) {
 
 TEST_F(CachedTraining, LearnsTheColoursAndLeavesWhatIsFrozen) {
   const TrainReport report = Train(RecipeFile(), {});
-  EXPECT_EQ(report.steps, 40);
+  EXPECT_EQ(report.steps, 120);
   std::vector<double> losses;
   for (const std::string& line : base::Split(base::ReadTextFile(folder_.File("out/metrics.jsonl")), '\n')) {
     if (!line.empty()) losses.push_back(json::parse(line).at("loss"));
   }
-  ASSERT_EQ(losses.size(), 4u);
-  // Four pictures of each colour share their captions: the loss cannot fall below ln 4 = 1.386.
-  EXPECT_LT(losses.back(), 1.6);
-  EXPECT_GT(losses.back(), 1.38);
+  ASSERT_EQ(losses.size(), 6u);
+  // Guessing gives ln 12 = 2.48; who knows the colours still cannot tell the four pictures of each apart: ln 4 = 1.39.
+  EXPECT_LT(losses.back(), 2.1);
+  EXPECT_GT(losses.back(), 1.3);
   EXPECT_GT(losses.front(), losses.back() + 0.3);
   const auto before = formats::SafetensorsFile::Open(folder_.File("vision/model.safetensors"));
   const auto after = formats::SafetensorsFile::Open(folder_.File("out/model.safetensors"));
