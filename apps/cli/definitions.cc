@@ -140,6 +140,7 @@ void DefineSearch(CLI::App& command, Arguments& arguments) {
   command.callback([&command, &arguments] {
     std::vector<std::string> unknown;
     for (const std::string& word : command.remaining()) {
+      if (word == "--") continue;  // what follows are words
       const bool is_word = word.size() > 1 && word[0] == '-' && word[1] != '-';
       (is_word ? arguments.words : unknown).push_back(word);
     }

@@ -220,7 +220,8 @@ class PickleMachine {
     const std::string full = std::string(module.substr(0, 200)) + "." + std::string(name.substr(0, 200));
     if (std::find(allowed_.begin(), allowed_.end(), full) == allowed_.end()) {
       Fail(ErrorCode::kUnimplemented, "[pth] ", source_, " asks for ", base::PrintableUtf8(full),
-           ", which is not allowed; hint: only tensors in lists and dictionaries are read, no code is run");
+           ", which is not allowed; hint: only tensors in lists and dictionaries are read, no code is run",
+           module.starts_with("__torch__") ? "; it is a TorchScript archive, of which the state_dict is wanted" : "");
     }
     out_.globals_.push_back(full);
     return Push({.kind = Kind::kGlobal, .index = static_cast<uint32_t>(out_.globals_.size() - 1)});

@@ -210,8 +210,8 @@ TEST_F(CachedTraining, RefusesWhatCannotBeKept) {
   ExpectError([&] { Train(RecipeFile(), {}); }, "need data.cache_grids");
   recipe_["data"]["cache_grids"] = {{"blocks", 1}};
   recipe_["data"]["augment"] = false;
-  recipe_.erase("text_model");
-  ExpectError([&] { Train(RecipeFile(), {}); }, "together");
+  recipe_.erase("vision_model");
+  ExpectError([&] { Train(RecipeFile(), {}); }, "expected vision_model beside text_model");
 }
 
 }  // namespace

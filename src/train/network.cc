@@ -76,8 +76,8 @@ bool IsWeightsFile(const std::string& name) {
                              [&](const char* ending) { return name.ends_with(ending); });
 }
 
-// The values of a network whose parts start from other models, a picture model and perhaps a text model: "vision_model.x" from what the picture model
-// calls "x" or "<prefix>.x". Every parameter of a tower must be found.
+// The values of a network whose parts start from other models, a picture model and perhaps a text model:
+// "vision_model.x" from what the picture model calls "x" or "<prefix>.x". Every parameter of a tower must be found.
 std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model& network) {
   std::map<std::string, Tensor> known;
   for (const auto& [prefix, name] :

@@ -84,7 +84,7 @@ class Language final : public Objective {
     processes_.Sum(learnt);
     Tape tape(StepOptions(recipe_, processes_, seed, 0));
     trainable.Bind(tape);
-    const Tensor grid = network_.model->EncodeFromTrunk(batch.grids, recipe_.grids.blocks).grid;          // [B,P,Q,D]
+    const Tensor grid = network_.model->EncodeFromTrunk(batch.grids, recipe_.grids.blocks).grid;   // [B,P,Q,D]
     const Tensor pictures = Reshape(grid, {grid.dim(0), grid.dim(1) * grid.dim(2), grid.dim(3)});  // [B,N,D]
     Tensor loss;
     for (const LanguageInputs& inputs : sets) {

@@ -397,10 +397,10 @@ class Run {
     WithAverages([&] {
       LoaderOptions options = TrainingLoader();
       options.augment.is_on = false;
-      options.filter.needs_caption = recipe_.task == Task::kContrastive;
+      options.filter.needs_caption = recipe_.task != Task::kClassify && recipe_.task != Task::kDistill;
       options.shuffle_buffer = 0;
       options.is_endless = false;
-      options.takes_all_captions = options.filter.needs_caption;
+      options.takes_all_captions = recipe_.task == Task::kContrastive;
       options.needs_pixels = recipe_.task != Task::kLanguage;
       if (recipe_.validation_paths.empty()) {
         options.filter.takes_validation = true;

@@ -29,7 +29,7 @@ TEST(CliUsage, HelpListsTheCommandsAndEachHasAnExample) {
 
 TEST(CliUsage, WrongUsageIsExitCodeTwoAndSaysWhatToDo) {
   const std::vector<std::vector<std::string>> wrong = {{},
-                                                       {"caption", "x.jpg"},
+                                                       {"serve", "x.jpg"},
                                                        {"classify"},
                                                        {"--frobnicate"},
                                                        {"classify", "x.jpg", "--frobnicate"},

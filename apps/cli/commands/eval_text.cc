@@ -11,8 +11,10 @@
 namespace fovea::cli {
 namespace {
 
+constexpr const char* kHint = "--model with one that does, or a file of what was written with --predictions";
+
 Captioner CaptionerOf(const Job& job) {
-  const Chat chat = OpenChat(job.arguments, "caption pictures");
+  const Chat chat = OpenChat(job.arguments, "caption pictures", kHint);
   return [chat, settings = SettingsOf(job.arguments.generate)](std::span<const Image> images) {
     std::vector<std::string> captions;
     for (const Image& image : images) captions.push_back(Trimmed(chat.Caption(image, settings, &interrupted).text));
@@ -21,7 +23,7 @@ Captioner CaptionerOf(const Job& job) {
 }
 
 Answerer AnswererOf(const Job& job) {
-  const Chat chat = OpenChat(job.arguments, "answer questions");
+  const Chat chat = OpenChat(job.arguments, "answer questions", kHint);
   return [chat, settings = SettingsOf(job.arguments.generate)](const Image& image,
                                                                std::span<const std::string> questions) {
     std::vector<std::string> answers;

@@ -32,13 +32,12 @@ GenerateSettings SettingsOf(const GenerateArguments& g) {
   return settings;
 }
 
-Chat OpenChat(const Arguments& arguments, const char* wanted) {
+Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint) {
   UseThreads(arguments);
   const Model model = LoadModel(arguments);
   if (!Can(model, "generate")) {
     throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) +
-                                               " writes no text, so it cannot " + wanted +
-                                               "; hint: --model with one that does (fovea models)");
+                                               " writes no text, so it cannot " + wanted + "; hint: " + hint);
   }
   return Chat(model, {.max_context = arguments.generate.max_context, .cache_type = arguments.generate.cache_type});
 }

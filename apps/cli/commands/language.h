@@ -9,8 +9,9 @@ namespace fovea::cli {
 GenerateSettings SettingsOf(const GenerateArguments& generate);
 
 // A conversation with the model that was asked for. Throws kUnimplemented when it writes no text, so that it cannot
-// `wanted` ("caption pictures").
-Chat OpenChat(const Arguments& arguments, const char* wanted);
+// `wanted` ("caption pictures"); `hint` says what to do then.
+Chat OpenChat(const Arguments& arguments, const char* wanted,
+              const char* hint = "--model with one that does (fovea models)");
 
 // Without white space at both ends.
 std::string Trimmed(const std::string& text);
