@@ -61,18 +61,19 @@ class LabelSet {
 };
 
 struct ModelInfo {
-  std::string name;                       // as it was asked for, or the folder's name
-  std::string path;                       // folder of the weights
-  std::string model_type;                 // as in config.json
-  std::string fingerprint;                // changes whenever weights, config or preprocessing change; 32 hex digits
-  std::string licence;                    // from the model card, "" when it states none
-  std::string input;                      // how pictures are prepared, for people
-  int64_t parameters;                     // number of trained values
-  int64_t memory_bytes;                   // of the weights as held in memory
-  int64_t classes;                        // 0 when it does not classify
-  int64_t embedding_dim;                  // D, 0 when it embeds nothing
-  int64_t max_text_tokens;                // longer texts are cut; 0 when it reads no text or sets no limit
-  std::vector<std::string> capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly", "generate", "see"
+  std::string name;         // as it was asked for, or the folder's name
+  std::string path;         // folder of the weights
+  std::string model_type;   // as in config.json
+  std::string fingerprint;  // changes whenever weights, config or preprocessing change; 32 hex digits
+  std::string licence;      // from the model card, "" when it states none
+  std::string input;        // how pictures are prepared, for people
+  int64_t parameters;       // number of trained values
+  int64_t memory_bytes;     // of the weights as held in memory
+  int64_t classes;          // 0 when it does not classify
+  int64_t embedding_dim;    // D, 0 when it embeds nothing
+  int64_t max_text_tokens;  // longer texts are cut; 0 when it reads no text or sets no limit
+  std::vector<std::string>
+      capabilities;  // "classify", "embed_image", "embed_text", "match", "embed_jointly", "generate", "see"
 };
 
 // What storing one tensor in another type costs.

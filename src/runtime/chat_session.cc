@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
 #include "ops/shape.h"
+#include "runtime/gguf_text.h"
+#include "runtime/model_folder.h"
 #include "runtime/prompt.h"
 #include "runtime/stop_filter.h"
 #include "text/stream_decoder.h"
@@ -109,8 +110,8 @@ ChatSession::ChatSession(std::shared_ptr<const LoadedModel> model, const ChatOpt
       options_(options),
       spec_(model_->network().CanDecode() ? model_->network().Decoder() : models::DecoderSpec{}),
       tokenizer_(model_->network().CanDecode() ? model_->texts().shared_tokenizer() : nullptr),
-      template_(std::filesystem::is_directory(model_->info().path) ? text::ChatTemplate::FromFolder(model_->info().path)
-                                                                   : nullptr),
+      template_(IsGgufFile(model_->info().path) ? GgufChatTemplate(model_->info().path)
+                                                : text::ChatTemplate::FromFolder(model_->info().path)),
       generator_(model_->network(), GeneratorOptions(options)) {}
 
 void ChatSession::CheckMessages(std::span<const Message> messages) const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "ops/shape.h"
+#include "runtime/gguf_text.h"
+#include "runtime/model_folder.h"
 #include "text/unicode.h"
 
 namespace fovea::runtime {
@@ -30,7 +32,9 @@ TextEncoder::TextEncoder(std::string folder, std::string model_type)
     : folder_(std::move(folder)), model_type_(std::move(model_type)), pooling_(SentencePooling::FromFolder(folder_)) {}
 
 const std::shared_ptr<const text::Tokenizer>& TextEncoder::shared_tokenizer() const {
-  std::call_once(once_, [&] { tokenizer_ = text::Tokenizer::FromFolder(folder_, model_type_); });
+  std::call_once(once_, [&] {
+    tokenizer_ = IsGgufFile(folder_) ? GgufTokenizer(folder_) : text::Tokenizer::FromFolder(folder_, model_type_);
+  });
   return tokenizer_;
 }
 

@@ -65,7 +65,7 @@ struct Recipe {
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;
-  GridRecipe grids;              // of a frozen beginning of the picture tower
+  GridRecipe grids;  // of a frozen beginning of the picture tower
   WeakLabelRecipe weak_labels;
   int64_t captions_per_picture = 1;
   std::string prompt, prompt_field, target_field;  // caption, language: see SampleFilter
