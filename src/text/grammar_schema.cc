@@ -187,7 +187,8 @@ class Converter {
              const std::set<std::string>& more) const {
     for (const auto& [key, value] : schema.items()) {
       if (kAnnotations.contains(key) || more.contains(key)) continue;
-      if (std::any_of(known.begin(), known.end(), [&](const auto* set) { return set->contains(key); })) continue;
+      if (std::any_of(known.begin(), known.end(), [&, &key = key](const auto* set) { return set->contains(key); }))
+        continue;
       Refuse(where, "the keyword \"" + key + "\"" + (more.empty() ? "" : " here"));
     }
   }

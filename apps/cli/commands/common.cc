@@ -12,9 +12,9 @@ int UseThreads(const Arguments& arguments) {
   return omp_get_max_threads();
 }
 
-Model LoadModel(const Arguments& arguments) {
-  return Model::Load(arguments.model.empty() ? DefaultModelName() : arguments.model,
-                     {.precision = arguments.precision});
+Model LoadModel(const Arguments& arguments, const char* otherwise) {
+  const std::string fallback = otherwise != nullptr ? otherwise : DefaultModelName();
+  return Model::Load(arguments.model.empty() ? fallback : arguments.model, {.precision = arguments.precision});
 }
 
 std::optional<Model> LoadLabeler(const Model& model, Console& console) {

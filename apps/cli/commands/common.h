@@ -19,7 +19,11 @@ using Json = nlohmann::ordered_json;
 // Takes `arguments.threads` as the limit of this process and returns it.
 int UseThreads(const Arguments& arguments);
 
-Model LoadModel(const Arguments& arguments);
+// The model that was asked for, else `otherwise`, else the default one.
+Model LoadModel(const Arguments& arguments, const char* otherwise = nullptr);
+// The bundled model that puts pictures and words into one space: what searches, and what sorts into classes of one's
+// own.
+inline constexpr const char* kModelOfWords = "fovea-photos";
 bool Can(const Model& model, const char* capability);
 
 // The model that names what is in pictures for a library whose own model has no classes; none, with a note, when it is

@@ -107,7 +107,7 @@ Exit Index(const Arguments& arguments, Console& console) {
     throw Error(ErrorCode::kNotFound,
                 "there is no library " + Printable(file) + " to refresh; hint: name the folders to index");
   }
-  const Model model = LoadModel(arguments);
+  const Model model = LoadModel(arguments, kModelOfWords);
   const std::optional<Model> labeler = LoadLabeler(model, console);
   Library library = Library::Open(file, {});
   console.BeginProgress(0);

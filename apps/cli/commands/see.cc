@@ -63,9 +63,10 @@ void PrintLabels(const Input& input, const std::vector<Label>& labels, Console& 
 }  // namespace
 
 Exit Classify(const Arguments& arguments, Console& console) {
-  const Model model = LoadModel(arguments);
+  const bool has_labels = !arguments.labels.empty() || !arguments.labels_file.empty();
+  const Model model = LoadModel(arguments, has_labels ? kModelOfWords : nullptr);
   std::optional<LabelSet> labels;
-  if (!arguments.labels.empty() || !arguments.labels_file.empty()) {
+  if (has_labels) {
     if (!Can(model, "match")) {
       throw Error(ErrorCode::kUnimplemented,
                   "the model " + Printable(model.info().name) +
