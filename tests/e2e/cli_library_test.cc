@@ -60,7 +60,7 @@ TEST_F(CliLibrary, FindsByPictureAndByWords) {
       RunFovea({"search", "coffee", "--image", Sample("coffee.jpg"), "--db", Db(), "--json", "-k", "1"}).Lines();
   ASSERT_EQ(both.size(), 1u);
   EXPECT_EQ(both[0]["path"], Pictures() + "/coffee.jpg");
-  EXPECT_NEAR(both[0]["score"].get<double>(), 1, 1e-6);
+  EXPECT_NEAR(both[0]["score"].get<double>(), 1, 1e-3);
   const Result none = RunFovea({"search", "zyzzyva", "--db", Db(), "--json"});
   EXPECT_EQ(none.exit, 0);
   EXPECT_EQ(none.out, "");

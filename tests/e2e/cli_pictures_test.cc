@@ -81,7 +81,8 @@ TEST(CliClassify, TheNumberOfThreadsChangesNothingButTime) {
 }
 
 TEST(CliClassify, RefusesLabelsWithoutATextTower) {
-  const Result result = RunFovea({"classify", Sample("cat.jpg"), "--labels", "cat,dog"});
+  const Result result =
+      RunFovea({"classify", Sample("cat.jpg"), "--labels", "cat,dog", "--model", "efficientnet-lite2"});
   EXPECT_EQ(result.exit, 1);
   EXPECT_EQ(result.out, "");
   EXPECT_NE(result.err.find("text tower"), std::string::npos) << result.err;
