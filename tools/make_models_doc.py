@@ -51,6 +51,7 @@ def main() -> int:
     sources = {}
     for path in (ROOT / "src/models").glob("*.cc"):
         text = path.read_text(encoding="utf-8")
+        sources[path.stem.replace("_", "-")] = sources[path.stem] = (path.name, text.count("\n"))
         for model_type in re.findall(r'\.model_type = "([^"]+)"', text):
             sources[model_type] = (path.name, text.count("\n"))
     rows = []
