@@ -168,7 +168,16 @@ std::vector<int64_t> Tokenizer::Impl::EncodeText(std::string_view text,
     if (piece.token >= 0) {
       ids.push_back(piece.token);
     } else {
+      const auto before = static_cast<std::ptrdiff_t>(ids.size());
       model->Tokenize(pieces.TextOf(piece), banned, ids);
+      if (banned == nullptr) continue;
+      // A vocabulary may call one of its plain characters a control token: nobody's text may say it.
+      const auto says_control = [&](int64_t id) {
+        if (!banned->Has(id)) return false;
+        const auto unknown = roles.find("unk_token");
+        return unknown == roles.end() || TokenToDecode(id, false) != unknown->second;
+      };
+      ids.erase(std::remove_if(ids.begin() + before, ids.end(), says_control), ids.end());
     }
   }
   return ids;
