@@ -59,7 +59,8 @@ def main() -> int:
         model_type = entry["model_type"]
         source, lines = sources[model_type]
         parity = f"{worst[model_type]:.1e} ({files[model_type]})" if model_type in worst else "not measured"
-        rows.append(f"| [`{model_type}`](../src/models/{source}) | [{entry['title']}]({entry['reference']}) | {entry['tasks']} | "
+        reference = entry["reference"] if entry["reference"].startswith("http") else f"../{entry['reference']}"
+        rows.append(f"| [`{model_type}`](../src/models/{source}) | [{entry['title']}]({reference}) | {entry['tasks']} | "
                     f"{entry['paper']} | {parity} | {entry['checkpoints'] or '-'} | {lines} |")
     (ROOT / "docs/models.md").write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")
     print(f"docs/models.md: {len(rows)} architectures")

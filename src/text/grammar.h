@@ -29,8 +29,8 @@ class Grammar {
  public:
   // JSON that a schema accepts, with properties in the order of the schema, and at most one space or line break with
   // its indent between parts. Where the schema leaves further properties open none are written. Keywords that are not
-  // supported are refused by name (kUnimplemented), never ignored: docs/constrained.md lists them. Throws kCorruptData
-  // for text that is no schema, kInvalidArgument for one that nothing satisfies, kResourceExhausted.
+  // supported are refused by name (kUnimplemented), never ignored. Throws kCorruptData for text that is no schema,
+  // kInvalidArgument for one that nothing satisfies, kResourceExhausted.
   static std::shared_ptr<const Grammar> FromJsonSchema(std::string_view schema);
   // Any JSON object.
   static std::shared_ptr<const Grammar> AnyJson();
