@@ -58,6 +58,12 @@ struct GenerateArguments {
   std::string cache_type = "f32";
 };
 
+// What becomes of captions.
+struct CaptionArguments {
+  std::string xmp;  // where they are written: "sidecar", "embed"; "" for nowhere
+  bool undo = false;
+};
+
 // Everything that can be asked for on the command line; each command reads the fields it defines.
 struct Arguments {
   std::vector<std::string> inputs;     // pictures or folders
@@ -79,6 +85,7 @@ struct Arguments {
   std::string task;  // to evaluate
   EvalArguments eval;
   GenerateArguments generate;
+  CaptionArguments caption;
   std::string recipe;                 // of a training run
   std::vector<std::string> settings;  // key=value, on top of the recipe
   bool resume = false;

@@ -186,6 +186,12 @@ void DefineSampling(CLI::App& command, Arguments& arguments) {
 
 void DefineCaption(CLI::App& command, Arguments& arguments) {
   command.add_option("IMAGE", arguments.inputs, "pictures, or folders of pictures")->type_name("IMAGE")->required();
+  // A flag, so that `--xmp FOLDER` does not take the folder for a place.
+  auto* xmp = command
+                  .add_flag("--xmp{sidecar}", arguments.caption.xmp,
+                            "write each caption into PICTURE.xmp beside the picture; --xmp=embed: into the picture")
+                  ->check(OneOf({"sidecar", "embed"}));
+  command.add_flag("--undo", arguments.caption.undo, "take back what --xmp wrote, byte for byte")->excludes(xmp);
   DefineSampling(command, arguments);
   DefineJobOptions(command, arguments);
 }

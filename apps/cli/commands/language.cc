@@ -1,16 +1,11 @@
-// `fovea caption`, `fovea ask` and `fovea chat`: text from pictures and text.
+// `fovea chat`, and what it shares with the other commands that write text.
 #include <unistd.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "commands/common.h"
 #include "commands/language.h"
 #include "fovea/image.h"
-#include "pictures.h"
 
 namespace fovea::cli {
 GenerateSettings SettingsOf(const GenerateArguments& g) {
@@ -32,14 +27,22 @@ GenerateSettings SettingsOf(const GenerateArguments& g) {
   return settings;
 }
 
-Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint) {
+Model LoadWriter(const Arguments& arguments, const char* wanted, const char* hint) {
   UseThreads(arguments);
-  const Model model = LoadModel(arguments);
+  Model model = LoadModel(arguments);
   if (!Can(model, "generate")) {
     throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) +
                                                " writes no text, so it cannot " + wanted + "; hint: " + hint);
   }
+  return model;
+}
+
+Chat ChatWith(const Model& model, const Arguments& arguments) {
   return Chat(model, {.max_context = arguments.generate.max_context, .cache_type = arguments.generate.cache_type});
+}
+
+Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint) {
+  return ChatWith(LoadWriter(arguments, wanted, hint), arguments);
 }
 
 std::string Trimmed(const std::string& text) {
@@ -48,40 +51,6 @@ std::string Trimmed(const std::string& text) {
 }
 
 namespace {
-
-// Gives each picture to `answer`, in order; the pictures are decoded one after the other, the model uses all cores.
-Exit ForEachAnswer(const Arguments& arguments, Console& console, const char* key,
-                   const std::function<Answer(Image image)>& answer) {
-  const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
-  const auto total = static_cast<int64_t>(inputs.size());
-  int64_t failed = 0;
-  console.BeginProgress(total);
-  for (int64_t i = 0; i < total && !interrupted && !console.is_closed(); ++i) {
-    const Input& input = inputs[static_cast<size_t>(i)];
-    try {
-      if (input.error) throw *input.error;
-      const Answer made = answer(ReadImage(input.path));
-      if (made.finish_reason == "cancelled" && interrupted) break;
-      if (arguments.json) {
-        Json object = PathObject(input.path);
-        if (!arguments.generate.question.empty()) object["question"] = Printable(arguments.generate.question);
-        object[key] = Trimmed(made.text);
-        object["confidence"] = std::round(made.confidence * 1e4) / 1e4;
-        console.Json(object);
-      } else {
-        console.Line(console.Bold(Printable(input.path)) + "  " + Printable(Trimmed(made.text)) + "  " +
-                     console.Dim(Percent(made.confidence)));
-      }
-    } catch (const Error& error) {
-      ++failed;
-      console.Failure(input.path, error.message());
-      if (arguments.json) console.Json(FailureObject(input.path, error));
-    }
-    console.Progress(i + 1, total, failed);
-  }
-  console.EndProgress();
-  return ExitFor(failed, console);
-}
 
 // One turn: the answer streams to the terminal. Ctrl-C ends it and not the program.
 void PrintReply(const Chat& chat, std::vector<Message>& messages, const GenerateSettings& settings, Console& console) {
@@ -101,22 +70,6 @@ void PrintReply(const Chat& chat, std::vector<Message>& messages, const Generate
 }
 
 }  // namespace
-
-Exit Caption(const Arguments& arguments, Console& console) {
-  const Chat chat = OpenChat(arguments, "caption pictures");
-  const GenerateSettings settings = SettingsOf(arguments.generate);
-  return ForEachAnswer(arguments, console, "caption",
-                       [&](Image image) { return chat.Caption(image, settings, &interrupted); });
-}
-
-Exit Ask(const Arguments& arguments, Console& console) {
-  const Chat chat = OpenChat(arguments, "answer questions");
-  const GenerateSettings settings = SettingsOf(arguments.generate);
-  return ForEachAnswer(arguments, console, "answer", [&](Image image) {
-    const Message message{.text = arguments.generate.question, .images = {std::move(image)}};
-    return chat.Reply({&message, 1}, settings, nullptr, &interrupted);
-  });
-}
 
 // A line is a message; /image FILE shows a picture with the next one, /reset forgets the conversation, /quit or Ctrl-D
 // leaves.
