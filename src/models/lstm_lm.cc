@@ -17,7 +17,6 @@
 #include "nn/stage.h"
 #include "ops/arithmetic.h"
 #include "ops/dropout.h"
-#include "ops/shape.h"
 
 namespace fovea::models {
 namespace {
@@ -42,7 +41,6 @@ struct Config {
     Require(!tie_word_embeddings || embedding_size == hidden_size,
             "[lstm_lm] expected vectors of words as long as the state where they are tied, got ", embedding_size,
             " and ", hidden_size);
-    spec.states = {Shape{num_hidden_layers, 1, hidden_size}, Shape{num_hidden_layers, 1, hidden_size}};
     spec.hidden_size = embedding_size;
     spec.vocab = vocab_size;
     spec.max_positions = max_position_embeddings;
@@ -67,6 +65,7 @@ struct LstmLm {
              .layers = c.num_hidden_layers,
              .dropout = c.dropout}),
         tied_bias(Shape{c.vocab_size}) {
+    config.spec.states = rnn.CacheShapes();
     if (!c.tie_word_embeddings)
       decoder.emplace(nn::LinearOptions{.in_features = c.hidden_size, .out_features = c.vocab_size});
   }
@@ -84,39 +83,12 @@ struct LstmLm {
   DecoderSpec Decoder() const { return config.spec; }
   Tensor EmbedTokens(const Tensor& ids) const { return encoder(ids); }  // [B,T,I]
 
-  // The states that the caches hold, [L,1,H] each, as those of a batch.
-  nn::Lstm::State Gathered(std::span<nn::DecodeCache* const> caches) const {
-    nn::Lstm::State state;
-    if (caches.empty()) return state;
-    std::vector<Tensor> hidden, cell;
-    for (const nn::DecodeCache* cache : caches) {
-      hidden.push_back(cache->state(0));
-      cell.push_back(cache->state(1));
-    }
-    const Tensor all_hidden = Concat(hidden, 1), all_cell = Concat(cell, 1);  // [L,B,H]
-    for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-      state.hidden.push_back(Squeeze(Slice(all_hidden, 0, i, i + 1), 0));  // [B,H]
-      state.cell.push_back(Squeeze(Slice(all_cell, 0, i, i + 1), 0));      // [B,H]
-    }
-    return state;
-  }
-
-  void Scatter(const nn::Lstm::State& state, std::span<nn::DecodeCache* const> caches) const {
-    if (caches.empty()) return;
-    const Tensor hidden = Stack(state.hidden, 0), cell = Stack(state.cell, 0);  // [L,B,H]
-    for (size_t b = 0; b < caches.size(); ++b) {
-      const auto row = static_cast<int64_t>(b);
-      caches[b]->SetState(0, Slice(hidden, 1, row, row + 1).Contiguous());  // [L,1,H]
-      caches[b]->SetState(1, Slice(cell, 1, row, row + 1).Contiguous());
-    }
-  }
-
   DecodeOutputs Decode(const DecodeInputs& inputs) const {
     const nn::DecodeCall call(inputs, config.spec, "lstm_lm");
-    nn::Lstm::State state = Gathered(inputs.caches);
+    nn::Lstm::State state = rnn.Gather(inputs.caches);
     const Tensor words = inputs.ids.defined() ? encoder(inputs.ids) : inputs.embeddings;         // [B,T,I]
     const Tensor h = nn::Stage("rnn", rnn(Dropout(words, config.dropout), inputs.mask, state));  // [B,T,H]
-    Scatter(state, inputs.caches);
+    nn::Lstm::Scatter(state, inputs.caches);
     call.Finish();
     const Tensor asked = Dropout(call.Asked(h), config.dropout);  // [B,T,H] or [B,1,H]
     return {.hidden = h,

@@ -12,9 +12,11 @@
 //   "batch_norm": false                        a batch norm after each convolution ("vgg16_bn")
 //   "pool_size": 7                             side of the grid that the classifier sees
 //   "classifier_hidden_size": 4096, "dropout": 0.5, "num_channels": 3
+//                                              classifier_hidden_size 0: the convolutions alone, without classes
 //   "id2label" or "num_labels"                 1000 classes when both are missing
 //
-// Features: the second hidden layer of the classifier after its ReLU ("fc7").
+// Features: the second hidden layer of the classifier after its ReLU ("fc7"); of the convolutions alone the mean of the
+// grid.
 //
 // Legend: B batch, Y X picture, P Q grid after the strides so far, C channels, F hidden size, V classes.
 #include "nn/conv.h"
@@ -39,7 +41,7 @@ struct Config {
   explicit Config(const base::Config& c) : num_labels(nn::LabelCount(c, 1000)) {
     c.Read("num_channels", num_channels, 1, 64);
     c.Read("pool_size", pool_size, 1, 64);
-    c.Read("classifier_hidden_size", classifier_hidden_size, 1, 65536);
+    c.Read("classifier_hidden_size", classifier_hidden_size, 0, 65536);
     c.Read("hidden_sizes", hidden_sizes, 1, 65536);
     c.Read("depths", depths, 1, 100);
     c.Read("batch_norm", batch_norm);
@@ -81,20 +83,20 @@ struct Conv {
 struct Vgg {
   Config config;
   std::vector<std::vector<Conv>> stages;
-  nn::Linear hidden1, hidden2, classifier;
+  nn::Optional<nn::Linear> hidden1, hidden2, classifier;
 
-  explicit Vgg(const Config& c)
-      : config(c),
-        hidden1({.in_features = c.hidden_sizes.back() * c.pool_size * c.pool_size,
-                 .out_features = c.classifier_hidden_size}),
-        hidden2({.in_features = c.classifier_hidden_size, .out_features = c.classifier_hidden_size}),
-        classifier({.in_features = c.classifier_hidden_size, .out_features = c.num_labels}) {
+  explicit Vgg(const Config& c) : config(c) {
     int64_t in = c.num_channels, place = 0;
     for (size_t i = 0; i < c.depths.size(); ++i, ++place) {  // the pooling counts as a layer
       auto& stage = stages.emplace_back();
       for (int64_t depth = 0; depth < c.depths[i]; ++depth, in = c.hidden_sizes[i], place += c.batch_norm ? 3 : 2)
         stage.emplace_back(in, c.hidden_sizes[i], c.batch_norm, place);
     }
+    const int64_t wide = c.classifier_hidden_size;
+    if (wide == 0) return;
+    hidden1.emplace(nn::LinearOptions{.in_features = in * c.pool_size * c.pool_size, .out_features = wide});
+    hidden2.emplace(nn::LinearOptions{.in_features = wide, .out_features = wide});
+    classifier.emplace(nn::LinearOptions{.in_features = wide, .out_features = c.num_labels});
   }
 
   void Visit(nn::Visitor& v) {
@@ -106,7 +108,7 @@ struct Vgg {
     v("classifier.6", classifier);
   }
 
-  int64_t FeatureSize() const { return config.classifier_hidden_size; }
+  int64_t FeatureSize() const { return classifier ? config.classifier_hidden_size : config.hidden_sizes.back(); }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {
     Tensor h = pixels;  // [B,Y,X,C]
@@ -114,11 +116,12 @@ struct Vgg {
       for (const Conv& conv : stages[i]) h = conv(h);
       h = nn::Stage("stages", static_cast<int64_t>(i), MaxPool2d(h, {.kernel = {2, 2}}));  // [B,P,Q,C]
     }
-    const Tensor pooled = AdaptiveAvgPool2d(h, {config.pool_size, config.pool_size});                   // [B,S,S,C]
-    const Tensor flat = Reshape(Permute(pooled, {0, 3, 1, 2}), {h.dim(0), -1});                         // [B,C*S*S]
-    const Tensor wide = nn::Stage("hidden1", hidden1(flat, Act::kRelu));                                // [B,F]
-    const Tensor features = hidden2(Dropout(wide, config.dropout), Act::kRelu);                         // [B,F]
-    return {.features = features, .grid = h, .logits = classifier(Dropout(features, config.dropout))};  // [B,V]
+    if (!classifier) return {.features = GlobalAvgPool(h), .grid = h, .logits = {}};                       // [B,C]
+    const Tensor pooled = AdaptiveAvgPool2d(h, {config.pool_size, config.pool_size});                      // [B,S,S,C]
+    const Tensor flat = Reshape(Permute(pooled, {0, 3, 1, 2}), {h.dim(0), -1});                            // [B,C*S*S]
+    const Tensor wide = nn::Stage("hidden1", (*hidden1)(flat, Act::kRelu));                                // [B,F]
+    const Tensor features = (*hidden2)(Dropout(wide, config.dropout), Act::kRelu);                         // [B,F]
+    return {.features = features, .grid = h, .logits = (*classifier)(Dropout(features, config.dropout))};  // [B,V]
   }
 };
 

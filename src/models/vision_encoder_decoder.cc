@@ -79,14 +79,6 @@ struct VisionEncoderDecoder {
   DecodeOutputs Decode(const DecodeInputs& inputs) const { return decoder.Decode(inputs); }
 };
 
-media::PreprocessSpec InputSpec(const base::Config& config) {
-  const base::Config encoder = EncoderConfig(config);
-  for (const Entry* entry : AllEntries()) {
-    if (entry->model_type == encoder.Require<std::string>("model_type")) return entry->input_spec(encoder);
-  }
-  return {};
-}
-
 }  // namespace
 
 const Entry& vision_encoder_decoder_entry() {
@@ -98,7 +90,7 @@ const Entry& vision_encoder_decoder_entry() {
                             "vision_encoder_decoder/modeling_vision_encoder_decoder.py",
                .tasks = "captions"},
       .create = [](const base::Config& config) { return MakeModel(VisionEncoderDecoder(config)); },
-      .input_spec = InputSpec,
+      .input_spec = [](const base::Config& config) { return PartInputSpec(EncoderConfig(config), kWho); },
       .adapt =
           [](std::vector<NamedTensor>& tensors, const base::Config& config) {
             AdaptPart(tensors, "encoder", EncoderConfig(config));

@@ -11,6 +11,12 @@
 
 namespace fovea::nn {
 
+LstmStep::LstmStep(const Tensor& gates, const Tensor& cell_before) {
+  const auto parts = Split(gates, 1, 4);                                        // 4 x [B,H]
+  cell = Sigmoid(parts[1]) * cell_before + Sigmoid(parts[0]) * Tanh(parts[2]);  // [B,H]
+  hidden = Sigmoid(parts[3]) * Tanh(cell);                                      // [B,H]
+}
+
 Lstm::Lstm(const Options& o) : options_(o) {
   Require(o.input_size > 0 && o.hidden_size > 0 && o.layers > 0, "[lstm] expected positive sizes, got ", o.input_size,
           ", ", o.hidden_size, " and ", o.layers, " layers");
@@ -39,14 +45,11 @@ Tensor Lstm::Run(const Layer& layer, const Tensor& x, const Tensor& mask, Tensor
   const Tensor inputs = Linear(x, layer.weight_ih, layer.bias_ih);  // [B,T,4H]
   std::vector<Tensor> outputs;
   for (int64_t t = 0; t < T; ++t) {
-    const Tensor from_state = Linear(hidden, layer.weight_hh, layer.bias_hh);                 // [B,4H]
-    const auto gates = Split(Squeeze(Slice(inputs, 1, t, t + 1), 1) + from_state, 1, 4);      // 4 x [B,H]
-    const Tensor kept = Sigmoid(gates[1]) * cell;                                             // [B,H]
-    const Tensor new_cell = kept + Sigmoid(gates[0]) * Tanh(gates[2]);                        // [B,H]
-    const Tensor new_hidden = Sigmoid(gates[3]) * Tanh(new_cell);                             // [B,H]
+    const Tensor from_state = Linear(hidden, layer.weight_hh, layer.bias_hh);  // [B,4H]
+    const LstmStep next(Squeeze(Slice(inputs, 1, t, t + 1), 1) + from_state, cell);
     const Tensor exists = mask.defined() ? mask.Sliced(1, t, t + 1).Contiguous() : Tensor();  // [B,1]
-    cell = exists.defined() ? Where(exists, new_cell, cell) : new_cell;
-    hidden = exists.defined() ? Where(exists, new_hidden, hidden) : new_hidden;
+    cell = exists.defined() ? Where(exists, next.cell, cell) : next.cell;
+    hidden = exists.defined() ? Where(exists, next.hidden, hidden) : next.hidden;
     outputs.push_back(hidden);
   }
   return Stack(outputs, 1);  // [B,T,H]
@@ -65,6 +68,37 @@ Tensor Lstm::operator()(const Tensor& x, const Tensor& mask, State& state) const
     h = Run(layers_[i], i == 0 ? h : Dropout(h, options_.dropout), mask, state.hidden[i], state.cell[i]);
   }
   return h;  // [B,T,H]
+}
+
+std::vector<Shape> Lstm::CacheShapes() const {
+  const auto layers = static_cast<int64_t>(layers_.size());
+  return {Shape{layers, 1, options_.hidden_size}, Shape{layers, 1, options_.hidden_size}};
+}
+
+Lstm::State Lstm::Gather(std::span<DecodeCache* const> caches) const {
+  State state;
+  if (caches.empty()) return state;
+  std::vector<Tensor> hidden, cell;
+  for (const DecodeCache* cache : caches) {
+    hidden.push_back(cache->state(0));
+    cell.push_back(cache->state(1));
+  }
+  const Tensor all_hidden = Concat(hidden, 1), all_cell = Concat(cell, 1);  // [L,B,H]
+  for (int64_t i = 0; i < all_hidden.dim(0); ++i) {
+    state.hidden.push_back(Squeeze(Slice(all_hidden, 0, i, i + 1), 0));  // [B,H]
+    state.cell.push_back(Squeeze(Slice(all_cell, 0, i, i + 1), 0));      // [B,H]
+  }
+  return state;
+}
+
+void Lstm::Scatter(const State& state, std::span<DecodeCache* const> caches) {
+  if (caches.empty()) return;
+  const Tensor hidden = Stack(state.hidden, 0), cell = Stack(state.cell, 0);  // [L,B,H]
+  for (size_t b = 0; b < caches.size(); ++b) {
+    const auto row = static_cast<int64_t>(b);
+    caches[b]->SetState(0, Slice(hidden, 1, row, row + 1).Contiguous());  // [L,1,H]
+    caches[b]->SetState(1, Slice(cell, 1, row, row + 1).Contiguous());
+  }
 }
 
 }  // namespace fovea::nn

@@ -5,11 +5,20 @@
 // Legend: B rows, T tokens, I input size, H hidden size, L layers.
 #pragma once
 
+#include <span>
 #include <vector>
 
+#include "nn/decode_cache.h"
 #include "nn/parameter.h"
 
 namespace fovea::nn {
+
+// One step of a layer, from the sums that its gates get [B,4H] and the cell before it [B,H].
+struct LstmStep {
+  Tensor hidden, cell;  // [B,H]
+
+  LstmStep(const Tensor& gates, const Tensor& cell_before);
+};
 
 class Lstm {
  public:
@@ -26,6 +35,12 @@ class Lstm {
   // bool [B,T]: a token that does not exist leaves the state as it is; undefined: all exist.
   Tensor operator()(const Tensor& x, const Tensor& mask, State& state) const;
   void Visit(Visitor& v);
+
+  // What a decoder keeps of each sequence (DecoderSpec::states): hidden and cell, [L,1,H] each. Gather makes the state
+  // of a batch from one cache a row, Scatter puts it back; without caches the state is empty, and nothing is kept.
+  std::vector<Shape> CacheShapes() const;
+  State Gather(std::span<DecodeCache* const> caches) const;
+  static void Scatter(const State& state, std::span<DecodeCache* const> caches);
 
  private:
   struct Layer {

@@ -87,6 +87,13 @@ void AdaptPart(std::vector<NamedTensor>& tensors, std::string_view prefix, const
   }
 }
 
+media::PreprocessSpec PartInputSpec(const base::Config& config, std::string_view who) {
+  const Entry& entry = EntryOf(config, who);
+  if (entry.input_spec == nullptr)
+    Fail(ErrorCode::kUnimplemented, "[", who, "] a part of model_type ", entry.model_type, " sees no pictures");
+  return entry.input_spec(config);
+}
+
 base::Config AmendPart(const base::Config& config, std::string_view prefix, std::span<const NamedTensor> tensors) {
   const Entry& entry = EntryOf(config, prefix);
   return entry.amend == nullptr ? config : entry.amend(config, Below(tensors, base::StrCat(prefix, ".")));

@@ -46,6 +46,9 @@ base::Config PartConfig(const base::Config& config, std::string_view key, std::s
 // what its entry has no use for. `config` is the part's own.
 void AdaptPart(std::vector<NamedTensor>& tensors, std::string_view prefix, const base::Config& config);
 
+// Entry::input_spec of the part: how pictures are prepared for it.
+media::PreprocessSpec PartInputSpec(const base::Config& config, std::string_view who);
+
 // Entry::amend of the part: its configuration as its weights, named "<prefix>.", show it.
 base::Config AmendPart(const base::Config& config, std::string_view prefix, std::span<const NamedTensor> tensors);
 

@@ -32,10 +32,11 @@ def greedy(generate, prompts: list, pixels: list) -> tuple:
 
 
 def picture_decoder_golden(make, variant, about, config, model_of, forward, stages_of, inputs, prompts, pictures, generate, seed, drop=lambda name: False,
-                           loss=None, never=None):
+                           loss=None, never=None, louder=lambda name: 1.0):
     """`model_of()`: the reference model with fresh weights; `forward(model, inputs)`; `stages_of(model)`; `prompts`: list of int64 [P_b];
     `pictures`: list of [R_b,C,Y,X]; `generate(model, ids, pixels)`; `never`: a token that
-    no continuation may contain (one that stands for a picture)."""
+    no continuation may contain (one that stands for a picture); `louder(name)`: a power of two that the weights of this name are multiplied by, where
+    words would hardly differ otherwise."""
     longest = max(len(p) for p in prompts)
     ids = torch.stack([torch.cat([torch.zeros(longest - len(p), dtype=torch.int64), p]) for p in prompts])
     mask = torch.stack([torch.arange(longest) >= longest - len(p) for p in prompts])
@@ -46,6 +47,8 @@ def picture_decoder_golden(make, variant, about, config, model_of, forward, stag
                       loss=loss or [{"kind": "cross_entropy", "output": "token_logits", "target": "targets"}],
                       generator=f"transformers {transformers.__version__}", drop=drop, seed=seed + 100 * attempt)
         with torch.no_grad():
+            for name, value in golden.model.named_parameters():
+                value.mul_(louder(name))
             plain = copy.deepcopy(model).float().eval()
             tokens, lead = greedy(lambda i, p: generate(plain, i[None], p), prompts, pictures)
         if lead > MARGIN and len(tokens.unique()) >= LEAST_TOKENS and never not in sum(tokens.tolist(), []):
