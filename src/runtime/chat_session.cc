@@ -179,14 +179,18 @@ std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) c
           base::PrintableUtf8(model_->info().name),
           " was trained without a template for conversations: it takes one message of the user and continues it");
   const std::string& text = messages[0].text;
-  // A picture's caption begins with the start token; words of the user go on from there.
-  const bool sees = spec_.pictures == models::PicturePlace::kMemory || spec_.pictures == models::PicturePlace::kBefore;
+  // A picture's caption begins with the start token; words of the user go on from there. Tokens that pictures replace
+  // stand before it.
+  const bool sees = spec_.pictures != models::PicturePlace::kNone && spec_.pictures != models::PicturePlace::kEncoder;
   if (!sees) return tokenizer_->Encode(text, {.use_file_limits = false}).ids;
   const int64_t start = spec_.decoder_start_token_id >= 0 ? spec_.decoder_start_token_id : spec_.bos;
   std::vector<int64_t> ids;
+  if (spec_.pictures == models::PicturePlace::kTokens) ids.assign(messages[0].images.size(), spec_.image_token_id);
   if (start >= 0) ids.push_back(start);
-  if (!text.empty()) {
-    const auto words = tokenizer_->Encode(text, {.add_special_tokens = false, .use_file_limits = false}).ids;
+  // A prompt that sees itself ends where a line does (PaliGemma).
+  const std::string said = spec_.prompt_sees_itself ? text + "\n" : text;
+  if (!said.empty()) {
+    const auto words = tokenizer_->Encode(said, {.add_special_tokens = false, .use_file_limits = false}).ids;
     ids.insert(ids.end(), words.begin(), words.end());
   }
   return ids;

@@ -75,6 +75,8 @@ LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Toke
 Tensor LanguageLoss(const models::Model& model, const LanguageInputs& inputs, const Tensor& pictures,
                     float label_smoothing) {
   const auto [B, T] = inputs.ids.Dims<2>("ids");
+  if (pictures.defined() && model.Decoder().prompt_sees_itself)
+    Fail(ErrorCode::kUnimplemented, "[language] training of a model whose prompt sees itself is not implemented");
   const bool is_prefix = pictures.defined() && model.Decoder().pictures == models::PicturePlace::kBefore;
   const models::DecodeInputs call = pictures.defined() ? models::JoinPictures(model, inputs.ids, inputs.mask, pictures)
                                                        : models::DecodeInputs{.ids = inputs.ids, .mask = inputs.mask};

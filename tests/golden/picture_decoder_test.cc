@@ -119,7 +119,8 @@ TEST_P(PictureDecoders, APictureSeenBeforeIsNotReadAgain) {
   const runtime::Generation again = generator.Run(Prompt(0), Greedy());
   EXPECT_EQ(again.ids, expected_[0]);
   const auto length = static_cast<int64_t>(Prompt(0).ids.size());
-  if (model_->Decoder().states.empty() && length > 8) {
+  const bool is_read_whole = model_->Decoder().prompt_sees_itself;  // a prefix that sees itself cannot be cut
+  if (model_->Decoder().states.empty() && !is_read_whole && length > 8) {
     EXPECT_EQ(again.reused_tokens, length - 1);
   }
   EXPECT_EQ(generator.Run(Prompt(1), Greedy()).ids, expected_[1]);
