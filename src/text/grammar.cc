@@ -15,9 +15,9 @@
 namespace fovea::text {
 namespace {
 
-constexpr size_t kMaxStates = 1 << 19;
+constexpr size_t kMaxStates = 1 << 18;
 constexpr size_t kMaxStacks = 1 << 21;
-constexpr uint32_t kMaxStackDepth = 400;  // deeper nesting is not taken
+constexpr size_t kMaxStacksOfState = 1 << 12;  // ways in which the bytes so far can be read
 constexpr size_t kMaxMaskBytes = 64 << 20;
 constexpr int kUnknown = -2, kDead = -1;
 
@@ -29,21 +29,27 @@ TokenTrie::TokenTrie(std::vector<std::string> tokens, std::vector<int64_t> end_i
     : tokens_(std::move(tokens)), end_ids_(std::move(end_ids)) {
   for (const int64_t id : end_ids_)
     Require(id >= 0 && id < size(), "[grammar] the end token ", id, " is not among the ", size(), " tokens");
-  std::vector<int32_t> order;
+  // By the first eight bytes as a number, which settles nearly all, then by the rest.
+  std::vector<std::pair<uint64_t, int32_t>> order;
   constexpr size_t kMaxTokenBytes = 4096;  // longer ones are never sampled under a grammar
   for (size_t id = 0; id < tokens_.size(); ++id) {
-    if (!tokens_[id].empty() && tokens_[id].size() <= kMaxTokenBytes) order.push_back(static_cast<int32_t>(id));
+    if (tokens_[id].empty() || tokens_[id].size() > kMaxTokenBytes) continue;
+    uint64_t first = 0;
+    for (size_t i = 0; i < 8; ++i)
+      first = first << 8 | (i < tokens_[id].size() ? static_cast<uint8_t>(tokens_[id][i]) : 0);
+    order.emplace_back(first, static_cast<int32_t>(id));
   }
-  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    const int compared = tokens_[a].compare(tokens_[b]);
-    return compared != 0 ? compared < 0 : a < b;
+  std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
+    if (a.first != b.first) return a.first < b.first;
+    const int compared = tokens_[a.second].compare(tokens_[b.second]);
+    return compared != 0 ? compared < 0 : a.second < b.second;
   });
   std::vector<uint32_t> path;  // nodes of the last token
   std::string_view last;
   const auto close = [&](size_t depth) {
     for (; path.size() > depth; path.pop_back()) nodes_[path.back()].behind = static_cast<uint32_t>(nodes_.size());
   };
-  for (const int32_t id : order) {
+  for (const auto& [key, id] : order) {
     const std::string& token = tokens_[id];
     const size_t common =
         static_cast<size_t>(std::mismatch(last.begin(), last.end(), token.begin(), token.end()).second - token.begin());
@@ -53,6 +59,7 @@ TokenTrie::TokenTrie(std::vector<std::string> tokens, std::vector<int64_t> end_i
       const auto place = static_cast<uint32_t>(ids_.size());
       nodes_.push_back({static_cast<uint8_t>(token[i]), static_cast<uint16_t>(i + 1), 0, place, place});
     }
+    deepest_ = std::max(deepest_, token.size());
     ids_.push_back(id);
     nodes_[path.back()].end = static_cast<uint32_t>(ids_.size());
     last = token;
@@ -105,7 +112,7 @@ struct GrammarEngine::Impl {
    public:
     Closure(Impl& impl, std::vector<uint32_t>& out) : impl_(impl), out_(out) {}
     void EnterRule(int32_t rule, uint32_t parent) {
-      for (const int32_t start : impl_.program.rules[static_cast<size_t>(rule)]) Push(start, parent);
+      Enter(rule, parent);
       Run();
     }
     void Continue(int32_t at, uint32_t parent) {
@@ -114,6 +121,15 @@ struct GrammarEngine::Impl {
     }
 
    private:
+    // Takes the alternatives that can be finished before the nesting gets too deep, so that no state is a dead end:
+    // what was taken needs no more than this at any later place.
+    void Enter(int32_t rule, uint32_t parent) {
+      const auto& program = impl_.program;
+      const uint32_t room = GrammarProgram::kMaxDepth - impl_.stacks[parent].depth;
+      for (const int32_t start : program.rules[static_cast<size_t>(rule)]) {
+        if (program.needs[static_cast<size_t>(start)] <= room) Push(start, parent);
+      }
+    }
     void Push(int32_t at, uint32_t parent) {
       if (seen_.insert(static_cast<uint64_t>(parent) << 32 | static_cast<uint32_t>(at)).second)
         work_.emplace_back(at, parent);
@@ -136,11 +152,9 @@ struct GrammarEngine::Impl {
         } else {
           // A call at the end of an alternative returns where the alternative would.
           uint32_t behind = parent;
-          if (symbols[static_cast<size_t>(at) + 1].kind != GrammarProgram::Kind::kEnd) {
-            if (impl_.stacks[parent].depth >= kMaxStackDepth) continue;
+          if (symbols[static_cast<size_t>(at) + 1].kind != GrammarProgram::Kind::kEnd)
             behind = impl_.StackId(at + 1, parent);
-          }
-          for (const int32_t start : impl_.program.rules[static_cast<size_t>(symbol.value)]) Push(start, behind);
+          Enter(symbol.value, behind);
         }
       }
     }
@@ -154,6 +168,10 @@ struct GrammarEngine::Impl {
     std::sort(set.begin(), set.end());
     set.erase(std::unique(set.begin(), set.end()), set.end());
     if (set.empty()) return kDead;
+    if (set.size() > kMaxStacksOfState) {
+      Fail(ErrorCode::kResourceExhausted, "[grammar] the text can be read in more than ", kMaxStacksOfState,
+           " ways; hint: a grammar with fewer alternatives for the same text");
+    }
     const auto [found, is_new] = state_ids.try_emplace(std::move(set), static_cast<int>(states.size()));
     if (is_new) {
       if (states.size() >= kMaxStates)
@@ -164,23 +182,34 @@ struct GrammarEngine::Impl {
     return found->second;
   }
 
-  int Step(int state, uint8_t byte) {
+  // The transitions of a state, kUnknown where nobody asked yet. Stays where it is.
+  const int* Table(int state) {
     auto& table = next[static_cast<size_t>(state)];
     if (table == nullptr) {
       table = std::make_unique<std::array<int, 256>>();
       table->fill(kUnknown);
     }
-    if (const int known = (*table)[byte]; known != kUnknown) return known;
+    return table->data();
+  }
+
+  int Step(int state, uint8_t byte) {
+    if (const int known = Table(state)[byte]; known != kUnknown) return known;
     std::vector<uint32_t> reached;
     Closure closure(*this, reached);
+    std::bitset<256> same;  // the bytes that the same stacks take
+    same.set();
     for (const uint32_t id : *states[static_cast<size_t>(state)]) {
       if (id == 0) continue;
       const Stack stack = stacks[id];
-      if (program.sets[static_cast<size_t>(program.symbols[static_cast<size_t>(stack.at)].value)].test(byte))
-        closure.Continue(stack.at + 1, stack.parent);
+      const auto& set = program.sets[static_cast<size_t>(program.symbols[static_cast<size_t>(stack.at)].value)];
+      same &= set.test(byte) ? set : ~set;
+      if (set.test(byte)) closure.Continue(stack.at + 1, stack.parent);
     }
     const int to = Intern(std::move(reached));
-    (*next[static_cast<size_t>(state)])[byte] = to;
+    auto& table = *next[static_cast<size_t>(state)];
+    for (size_t other = 0; other < table.size(); ++other) {
+      if (same.test(other)) table[other] = to;
+    }
     return to;
   }
   bool IsComplete(int state) const { return states[static_cast<size_t>(state)]->front() == 0; }
@@ -216,19 +245,27 @@ std::shared_ptr<const TokenMask> GrammarEngine::Mask(int state) {
   const std::lock_guard lock(impl_->mutex);
   if (const auto found = impl_->masks.find(state); found != impl_->masks.end()) return found->second;
   auto mask = std::make_shared<TokenMask>(tokens_->size());
-  const auto& nodes = tokens_->nodes();
-  std::vector<int> path = {state};  // the state behind each byte
-  for (uint32_t i = 0; i < nodes.size();) {
-    const TokenTrie::Node& node = nodes[i];
-    path.resize(node.depth);
-    const int reached = impl_->Step(path.back(), node.byte);
+  const TokenTrie::Node* const nodes = tokens_->nodes().data();
+  const int32_t* const ids = tokens_->ids().data();
+  const auto count = static_cast<uint32_t>(tokens_->nodes().size());
+  // The state behind each byte of the path, and its transitions as far as they are known.
+  std::vector<int> path(tokens_->deepest() + 1);
+  std::vector<const int*> known(path.size());
+  path[0] = state;
+  known[0] = impl_->Table(state);
+  for (uint32_t i = 0; i < count;) {
+    const TokenTrie::Node node = nodes[i];
+    int reached = known[node.depth - 1][node.byte];
+    if (reached == kUnknown) reached = impl_->Step(path[node.depth - 1], node.byte);
     if (reached == kDead) {
       i = node.behind;
       continue;
     }
-    for (uint32_t k = node.begin; k < node.end; ++k) mask->Add(tokens_->ids()[k]);
-    path.push_back(reached);
+    for (uint32_t k = node.begin; k < node.end; ++k) mask->Add(ids[k]);
     ++i;
+    if (i == node.behind) continue;  // nothing below
+    path[node.depth] = reached;
+    known[node.depth] = impl_->Table(reached);
   }
   if (impl_->IsComplete(state)) {
     for (const int64_t id : tokens_->end_ids()) mask->Add(id);

@@ -66,6 +66,7 @@ class TokenTrie {
   };
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<int32_t>& ids() const { return ids_; }
+  size_t deepest() const { return deepest_; }  // bytes of the longest token
   const std::vector<int64_t>& end_ids() const { return end_ids_; }
   const std::string& bytes(int64_t id) const { return tokens_[static_cast<size_t>(id)]; }
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
@@ -75,6 +76,7 @@ class TokenTrie {
   std::vector<Node> nodes_;
   std::vector<int32_t> ids_;
   std::vector<int64_t> end_ids_;
+  size_t deepest_ = 0;
 };
 
 // A set of token ids, one bit each.

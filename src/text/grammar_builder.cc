@@ -70,17 +70,21 @@ CodePointRanges Normal(CodePointRanges ranges, bool is_negated) {
   return rest;
 }
 
-// The rules that never end, and those that call themselves before the first byte.
+// The rules that never end, how deep the others are nested at the least, and those that call themselves before the
+// first byte.
 class Checker {
  public:
   explicit Checker(GrammarProgram& program) : program_(program) {}
 
   void Run() {
-    FindProductive();
-    if (!productive_[static_cast<size_t>(program_.root)])
-      Fail(ErrorCode::kInvalidArgument, "[grammar] no finite text satisfies the grammar");
-    for (auto& alternatives : program_.rules)
-      std::erase_if(alternatives, [&](int32_t start) { return !Holds(start, productive_); });
+    FindNeeds();
+    const uint32_t root = needs_[static_cast<size_t>(program_.root)];
+    if (root == kNever) Fail(ErrorCode::kInvalidArgument, "[grammar] no finite text satisfies the grammar");
+    if (root > GrammarProgram::kMaxDepth) {
+      Fail(ErrorCode::kResourceExhausted, "[grammar] even the shortest text of the grammar is nested deeper than ",
+           GrammarProgram::kMaxDepth);
+    }
+    WriteNeeds();
     FindNullable();
     state_.assign(program_.rules.size(), 0);
     for (size_t rule = 0; rule < program_.rules.size(); ++rule) Visit(static_cast<int32_t>(rule));
@@ -88,44 +92,97 @@ class Checker {
 
  private:
   using Flags = std::vector<bool>;
-  // Whether an alternative consists of bytes (if `takes_bytes`) and rules that hold.
-  bool Holds(int32_t start, const Flags& flags, bool takes_bytes = true) const {
-    for (int32_t at = start; program_.symbols[at].kind != GrammarProgram::Kind::kEnd; ++at) {
-      const auto& symbol = program_.symbols[at];
-      if (symbol.kind == GrammarProgram::Kind::kBytes ? !takes_bytes || program_.sets[symbol.value].none()
-                                                      : !flags[symbol.value])
-        return false;
+  using Kind = GrammarProgram::Kind;
+  static constexpr uint32_t kNever = ~uint32_t{0};
+
+  // Knuth's generalisation of Dijkstra's algorithm: what an alternative needs is the largest need of its calls, one
+  // more for those that are not its last symbol, and what a rule needs is the smallest of its alternatives. Rules are
+  // settled by rising need, which is at most kMaxDepth + 1 (everything above is the same).
+  void FindNeeds() {
+    struct Alternative {
+      int32_t rule;
+      uint32_t need = 0, open = 0;  // calls whose need is not known
+    };
+    std::vector<Alternative> alternatives;
+    std::vector<std::vector<std::pair<uint32_t, bool>>> users(program_.rules.size());  // alternative, is last
+    std::vector<std::vector<int32_t>> ready(GrammarProgram::kMaxDepth + 2);            // rules by need
+    needs_.assign(program_.rules.size(), kNever);
+    for (size_t rule = 0; rule < program_.rules.size(); ++rule) {
+      for (const int32_t start : program_.rules[rule]) {
+        Alternative one{.rule = static_cast<int32_t>(rule)};
+        for (int32_t at = start; program_.symbols[at].kind != Kind::kEnd; ++at) {
+          const auto& symbol = program_.symbols[at];
+          if (symbol.kind == Kind::kRule) {
+            ++one.open;
+            users[symbol.value].emplace_back(static_cast<uint32_t>(alternatives.size()), IsLast(at));
+          } else if (program_.sets[symbol.value].none()) {
+            ++one.open;  // no byte will ever do
+          }
+        }
+        if (one.open == 0) ready[0].push_back(one.rule);
+        alternatives.push_back(one);
+      }
     }
-    return true;
+    for (uint32_t need = 0; need < ready.size(); ++need) {
+      for (size_t i = 0; i < ready[need].size(); ++i) {  // grows meanwhile
+        const int32_t rule = ready[need][i];
+        if (needs_[rule] != kNever) continue;
+        needs_[rule] = need;
+        for (const auto& [index, is_last] : users[rule]) {
+          Alternative& one = alternatives[index];
+          one.need = std::max(one.need, std::min(need + (is_last ? 0 : 1), GrammarProgram::kMaxDepth + 1));
+          if (--one.open == 0) ready[one.need].push_back(one.rule);
+        }
+      }
+    }
   }
-  // Rules of which an alternative holds, found from those that hold by themselves.
-  Flags Close(bool takes_bytes) const {
-    Flags flags(program_.rules.size(), false);
-    std::vector<std::vector<int32_t>> users(program_.rules.size());
+  bool IsLast(int32_t at) const { return program_.symbols[at + 1].kind == Kind::kEnd; }
+  // Leaves out what never ends, and notes the need of each place of the rest.
+  void WriteNeeds() {
+    program_.needs.assign(program_.symbols.size(), 0);
+    for (auto& alternatives : program_.rules) {
+      std::erase_if(alternatives, [&](int32_t start) {
+        int32_t end = start;
+        while (program_.symbols[end].kind != Kind::kEnd) ++end;
+        uint32_t need = 0;
+        for (int32_t at = end; at-- > start;) {
+          const auto& symbol = program_.symbols[at];
+          const uint32_t own = symbol.kind == Kind::kRule ? needs_[symbol.value] : 0;
+          if (own == kNever || (symbol.kind == Kind::kBytes && program_.sets[symbol.value].none())) return true;
+          need = std::max(need, own + (symbol.kind == Kind::kRule && !IsLast(at) ? 1 : 0));
+          program_.needs[at] = need;
+        }
+        return false;
+      });
+    }
+  }
+  // Rules that an empty text satisfies, found from those with an empty alternative.
+  void FindNullable() {
+    nullable_.assign(program_.rules.size(), false);
+    std::vector<std::vector<uint32_t>> users(program_.rules.size());  // alternatives
+    std::vector<std::pair<int32_t, uint32_t>> alternatives;           // rule, calls that are not known to be empty
     std::vector<int32_t> work;
     for (size_t rule = 0; rule < program_.rules.size(); ++rule) {
-      work.push_back(static_cast<int32_t>(rule));
       for (const int32_t start : program_.rules[rule]) {
-        for (int32_t at = start; program_.symbols[at].kind != GrammarProgram::Kind::kEnd; ++at) {
-          if (program_.symbols[at].kind == GrammarProgram::Kind::kRule)
-            users[program_.symbols[at].value].push_back(static_cast<int32_t>(rule));
-        }
+        int32_t end = start;
+        while (program_.symbols[end].kind == Kind::kRule) ++end;
+        if (program_.symbols[end].kind == Kind::kBytes) continue;
+        if (end == start) work.push_back(static_cast<int32_t>(rule));
+        for (int32_t at = start; at < end; ++at)
+          users[program_.symbols[at].value].push_back(static_cast<uint32_t>(alternatives.size()));
+        alternatives.emplace_back(static_cast<int32_t>(rule), static_cast<uint32_t>(end - start));
       }
     }
     while (!work.empty()) {
       const int32_t rule = work.back();
       work.pop_back();
-      if (flags[rule]) continue;
-      const auto& starts = program_.rules[rule];
-      if (!std::any_of(starts.begin(), starts.end(), [&](int32_t start) { return Holds(start, flags, takes_bytes); }))
-        continue;
-      flags[rule] = true;
-      work.insert(work.end(), users[rule].begin(), users[rule].end());
+      if (nullable_[rule]) continue;
+      nullable_[rule] = true;
+      for (const uint32_t index : users[rule]) {
+        if (--alternatives[index].second == 0) work.push_back(alternatives[index].first);
+      }
     }
-    return flags;
   }
-  void FindProductive() { productive_ = Close(true); }
-  void FindNullable() { nullable_ = Close(false); }
 
   // Depth first over the rules that may stand at the start of each other, without recursion. A cycle with a call that
   // is not the last of its alternative makes the stack grow without reading anything.
@@ -164,8 +221,8 @@ class Checker {
   std::vector<std::pair<int32_t, bool>> FirstCalls(int32_t rule) const {
     std::vector<std::pair<int32_t, bool>> calls;
     for (const int32_t start : program_.rules[rule]) {
-      for (int32_t at = start; program_.symbols[at].kind == GrammarProgram::Kind::kRule; ++at) {
-        calls.emplace_back(program_.symbols[at].value, program_.symbols[at + 1].kind == GrammarProgram::Kind::kEnd);
+      for (int32_t at = start; program_.symbols[at].kind == Kind::kRule; ++at) {
+        calls.emplace_back(program_.symbols[at].value, IsLast(at));
         if (!nullable_[program_.symbols[at].value]) break;
       }
     }
@@ -173,7 +230,8 @@ class Checker {
   }
 
   GrammarProgram& program_;
-  Flags productive_, nullable_;
+  std::vector<uint32_t> needs_;  // of rules
+  Flags nullable_;
   std::vector<uint8_t> state_;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,9 +20,14 @@ struct GrammarProgram {
     Kind kind;
     int32_t value = 0;  // a set of bytes, or a rule
   };
+  // Calls that wait for each other at most; deeper nesting is not taken.
+  static constexpr uint32_t kMaxDepth = 400;
+
   std::vector<Symbol> symbols;
   std::vector<std::vector<int32_t>> rules;  // starts of the alternatives
   std::vector<std::bitset<256>> sets;
+  // For each symbol: how many calls must wait for each other to finish the alternative from there, at the least.
+  std::vector<uint32_t> needs;
   int32_t root = 0;
 };
 
@@ -46,7 +52,8 @@ class GrammarBuilder {
   void Define(Id rule, Id expression);
   bool IsDefined(Id rule) const { return nodes_[static_cast<size_t>(rule)].parts.size() == 1; }
 
-  // Throws kInvalidArgument for a grammar that no finite text satisfies, kUnimplemented for left recursion.
+  // Throws kInvalidArgument for a grammar that no finite text satisfies, kUnimplemented for left recursion,
+  // kResourceExhausted for one whose shortest text is nested deeper than GrammarProgram::kMaxDepth.
   std::unique_ptr<const GrammarProgram> Finish(Id root);
 
   static constexpr int64_t kMaxRepeat = 8192;
@@ -66,6 +73,24 @@ class GrammarBuilder {
   std::map<std::string, int32_t> set_ids_;
   std::map<std::string, Id> literals_;
 };
+
+// Numbers as JSON writes them (grammar_numbers.cc). The largest integer that is written either way, 2^53 - 1: readers
+// with doubles get what was written.
+constexpr int64_t kMostInteger = 9'007'199'254'740'991;
+GrammarBuilder::Id IntegerExpression(GrammarBuilder& builder, int64_t low, int64_t high);
+// Without exponents; no bound: of 15 digits.
+struct NumberBound {
+  double value;  // for which IsWrittenExactly
+  bool is_exclusive;
+};
+GrammarBuilder::Id NumberExpression(GrammarBuilder& builder, const std::optional<NumberBound>& low,
+                                    const std::optional<NumberBound>& high);
+// Whether 15 digits are enough for it.
+bool IsWrittenExactly(double value);
+
+// A regular expression for texts of a format of JSON Schema, for a part of them; "" for one we do not know
+// (grammar_formats.cc).
+std::string FormatPattern(std::string_view format);
 
 // Expressions that more than one kind of grammar needs (grammar_text.cc).
 GrammarBuilder::Id RegexExpression(GrammarBuilder& builder, std::string_view pattern, bool in_json, bool is_search,

@@ -1,7 +1,11 @@
 // JSON Schema as a grammar. A schema is a conjunction of keywords; what is written here is a part of what it accepts,
-// never more: every keyword is either expressed or refused by its name.
+// never more: every keyword is either expressed or refused by its name. (One class and so a long file: the keywords of
+// a schema share references, depth and the name of the place in errors.)
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
@@ -19,15 +23,32 @@ constexpr size_t kMaxSchemaBytes = 1 << 20;
 constexpr int kMaxDepth = 60;
 
 // Keywords that say nothing about what is valid.
-const std::set<std::string> kAnnotations = {"title", "description", "default",    "examples",         "$schema",
-                                            "$id",   "$comment",    "deprecated", "readOnly",         "writeOnly",
-                                            "$defs", "definitions", "$anchor",    "contentMediaType", "contentEncoding",
-                                            "strict"};
+const std::set<std::string> kAnnotations = {
+    "title",    "description",      "default",         "examples",  "$schema",      "$id",
+    "$comment", "deprecated",       "readOnly",        "writeOnly", "$defs",        "definitions",
+    "$anchor",  "contentMediaType", "contentEncoding", "strict",    "discriminator"};
 // Keywords by the type they speak of.
 const std::set<std::string> kOfStrings = {"minLength", "maxLength", "pattern", "format"};
-const std::set<std::string> kOfIntegers = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"};
-const std::set<std::string> kOfArrays = {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"};
+const std::set<std::string> kOfNumbers = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"};
+const std::set<std::string> kOfArrays = {"items",    "prefixItems", "additionalItems",
+                                         "minItems", "maxItems",    "uniqueItems"};
 const std::set<std::string> kOfObjects = {"properties", "required", "additionalProperties", "propertyOrdering"};
+
+// Of the fragment of a URI.
+std::string PercentDecoded(const std::string& text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    uint8_t byte = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr == text.data() + i + 3) {
+      decoded += static_cast<char>(byte);
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
 
 class Converter {
  public:
@@ -69,7 +90,7 @@ class Converter {
     } else if (type == "string") {
       body = builder_.Sequence({Text("\""), builder_.Repeat(StringCharacter(), 0, -1), Text("\"")});
     } else if (type == "integer") {
-      body = Integer(-kMostInteger, kMostInteger);
+      body = IntegerExpression(builder_, -kMostInteger, kMostInteger);
     } else if (type == "number") {
       const Id digit = builder_.Character({{'0', '9'}}, false, false);
       const Id sign = builder_.Choice({builder_.Empty(), Text("+"), Text("-")});
@@ -120,53 +141,6 @@ class Converter {
     return builder_.Sequence({Text("["), space_, body, Text("]")});
   }
 
-  // ---- integers within bounds
-
-  static constexpr int64_t kMostInteger = 999'999'999'999'999;
-
-  Id Digits(int64_t count) { return builder_.Repeat(builder_.Character({{'0', '9'}}, false, false), count, count); }
-  // Numbers of as many digits as both bounds have.
-  Id SameLength(const std::string& low, const std::string& high) {
-    if (low.empty()) return builder_.Empty();
-    const auto count = static_cast<int64_t>(low.size()) - 1;
-    const std::string zeros(static_cast<size_t>(count), '0'), nines(static_cast<size_t>(count), '9');
-    const std::string low_rest = low.substr(1), high_rest = high.substr(1);
-    if (low[0] == high[0]) return builder_.Sequence({Text(low.substr(0, 1)), SameLength(low_rest, high_rest)});
-    std::vector<Id> parts;
-    auto first = static_cast<char32_t>(low[0]), last = static_cast<char32_t>(high[0]);
-    if (low_rest != zeros) {
-      parts.push_back(builder_.Sequence({Text(low.substr(0, 1)), SameLength(low_rest, nines)}));
-      ++first;
-    }
-    if (high_rest != nines) {
-      parts.push_back(builder_.Sequence({Text(high.substr(0, 1)), SameLength(zeros, high_rest)}));
-      --last;
-    }
-    if (first <= last)
-      parts.push_back(builder_.Sequence({builder_.Character({{first, last}}, false, false), Digits(count)}));
-    return builder_.Choice(std::move(parts));
-  }
-  Id Natural(int64_t low, int64_t high) {
-    std::vector<Id> parts;
-    int64_t power = 10;
-    for (size_t length = 1; length <= 16 && low <= high; ++length, power *= 10) {
-      const int64_t last = std::min(high, power - 1);
-      if (low <= last) {
-        parts.push_back(SameLength(std::to_string(low), std::to_string(last)));
-        low = last + 1;
-      }
-    }
-    return builder_.Choice(std::move(parts));
-  }
-  Id Integer(int64_t low, int64_t high) {
-    std::vector<Id> parts;
-    if (low < 0)
-      parts.push_back(
-          builder_.Sequence({Text("-"), Natural(std::max<int64_t>(1, -std::min<int64_t>(high, -1)), -low)}));
-    if (high >= 0) parts.push_back(Natural(std::max<int64_t>(low, 0), high));
-    return builder_.Choice(std::move(parts));
-  }
-
   // ---- schemas
 
   Id Schema(const Json& schema, const std::string& where) {
@@ -194,6 +168,7 @@ class Converter {
   }
 
   Id Object(const Json& schema, const std::string& where) {
+    if (schema.contains("$id") && where != "#") Refuse(where, "\"$id\" within a schema");
     if (schema.contains("$ref")) {
       Check(schema, where, {}, {"$ref"});
       return Reference(schema["$ref"], where);
@@ -230,7 +205,7 @@ class Converter {
         bool is_known = kAnnotations.contains(key) || accepted.contains(key);
         for (const std::string& type : types) {
           is_known |= (type == "string" && kOfStrings.contains(key)) ||
-                      (type == "integer" && kOfIntegers.contains(key)) ||
+                      ((type == "integer" || type == "number") && kOfNumbers.contains(key)) ||
                       (type == "array" && kOfArrays.contains(key)) || (type == "object" && kOfObjects.contains(key));
         }
         if (!is_known) Refuse(where, "the keyword \"" + key + "\" of a schema of the type " + base::Join(types, ", "));
@@ -260,11 +235,11 @@ class Converter {
   // A schema that names no type accepts others too; writing the one that its keywords speak of is enough.
   static void Guess(const Json& schema, std::vector<std::string>& types) {
     for (const auto& [key, value] : schema.items()) {
-      const char* type = kOfObjects.contains(key)    ? "object"
-                         : kOfArrays.contains(key)   ? "array"
-                         : kOfStrings.contains(key)  ? "string"
-                         : kOfIntegers.contains(key) ? "integer"
-                                                     : nullptr;
+      const char* type = kOfObjects.contains(key)   ? "object"
+                         : kOfArrays.contains(key)  ? "array"
+                         : kOfStrings.contains(key) ? "string"
+                         : kOfNumbers.contains(key) ? "number"
+                                                    : nullptr;
       if (type != nullptr && std::find(types.begin(), types.end(), type) == types.end()) types.emplace_back(type);
     }
   }
@@ -274,6 +249,7 @@ class Converter {
     if (type == "array") return ArrayType(schema, where);
     if (type == "string") return StringType(schema, where);
     if (type == "integer") return IntegerType(schema, where);
+    if (type == "number") return NumberType(schema, where);
     return AnyValue(type);
   }
 
@@ -294,9 +270,7 @@ class Converter {
                                                      [&](const std::string& type) { return IsOfType(value, type); });
       if (fits) alternatives.push_back(Text(value.dump()));
     }
-    if (alternatives.empty())
-      Fail(ErrorCode::kInvalidArgument, "[grammar] the JSON schema at ", base::PrintableUtf8(where),
-           " accepts no value");
+    RequireSome(!alternatives.empty(), where);
     return builder_.Choice(std::move(alternatives));
   }
 
@@ -305,42 +279,49 @@ class Converter {
     if (!list.is_array() || list.empty())
       Broken(where, std::string("expected \"") + key + "\" to be a list of schemas");
     if (std::string_view(key) == "allOf" && list.size() > 1) Refuse(where, "\"allOf\" of more than one schema");
-    if (std::string_view(key) == "oneOf" && !AreApart(list))
+    if (std::string_view(key) == "oneOf" && !AreApart(list, where))
       Refuse(where, "\"oneOf\" of schemas that are not told apart by a type or a constant");
     std::vector<Id> alternatives;
     for (size_t i = 0; i < list.size(); ++i) {
       Json part = list[i];
-      if (schema.contains("type") && part.is_object()) {
-        if (part.contains("type") && part["type"] != schema["type"])
+      if (schema.contains("type")) {
+        const Json& given = Resolved(part, where);
+        const bool is_open = part.is_object() && !part.contains("$ref") && !part.contains("type");
+        if (!is_open && (!given.is_object() || !given.contains("type") || given["type"] != schema["type"]))
           Refuse(where, std::string("\"type\" beside \"") + key + "\" of other types");
-        if (!part.contains("$ref") && !part.contains("type")) part["type"] = schema["type"];
+        if (is_open) part["type"] = schema["type"];
       }
       alternatives.push_back(Schema(part, where + "/" + key + "/" + std::to_string(i)));
     }
     return builder_.Choice(std::move(alternatives));
   }
-  // Whether no value satisfies two of the schemas: other types, other constants, or a required property with other
-  // constants.
-  bool AreApart(const Json& list) const {
-    const auto constants = [&](const Json& schema) {
-      std::set<std::string> values;
-      if (schema.is_object() && schema.contains("const")) values.insert(schema["const"].dump());
-      if (schema.is_object() && schema.contains("enum") && schema["enum"].is_array()) {
-        for (const Json& value : schema["enum"]) values.insert(value.dump());
-      }
+  // Whether no value that is written satisfies two of the schemas: other types, other constants, or objects with a
+  // required property of other constants or types.
+  bool AreApart(const Json& list, const std::string& where) const {
+    // As plain JSON: the order of members does not matter, and 1 is 1.0.
+    const auto constants = [](const Json& schema) {
+      std::vector<nlohmann::json> values;
+      if (schema.contains("const")) values.emplace_back(schema["const"]);
+      if (schema.contains("enum") && schema["enum"].is_array())
+        values.insert(values.end(), schema["enum"].begin(), schema["enum"].end());
       return values;
     };
+    const auto type = [](const Json& schema) {
+      return schema.contains("type") && schema["type"].is_string() ? schema["type"].get<std::string>() : "";
+    };
     const auto differ = [&](const Json& a, const Json& b) {
-      const std::set<std::string> left = constants(a), right = constants(b);
-      if (!left.empty() && !right.empty())
-        return std::none_of(left.begin(), left.end(), [&](const std::string& value) { return right.contains(value); });
-      const auto type = [](const Json& schema) {
-        return schema.is_object() && schema.contains("type") && schema["type"].is_string()
-                   ? schema["type"].get<std::string>()
-                   : "";
-      };
+      if (!a.is_object() || !b.is_object()) return false;
+      const std::vector<nlohmann::json> left = constants(a), right = constants(b);
+      if (!left.empty() && !right.empty()) {
+        return std::ranges::none_of(left,
+                                    [&](const auto& value) { return std::ranges::find(right, value) != right.end(); });
+      }
       const auto is_number = [](const std::string& name) { return name == "number" || name == "integer"; };
       return !type(a).empty() && !type(b).empty() && type(a) != type(b) && !(is_number(type(a)) && is_number(type(b)));
+    };
+    const auto is_object = [&](const Json& schema) {
+      return (type(schema) == "object" || !schema.contains("type")) && schema.contains("properties") &&
+             schema["properties"].is_object();
     };
     const auto requires_key = [](const Json& schema, const std::string& key) {
       return schema.contains("required") && schema["required"].is_array() &&
@@ -348,13 +329,13 @@ class Converter {
     };
     for (size_t i = 0; i < list.size(); ++i) {
       for (size_t k = i + 1; k < list.size(); ++k) {
-        if (!list[i].is_object() || !list[k].is_object()) return false;
-        bool is_apart = differ(list[i], list[k]);
-        if (!is_apart && list[i].contains("properties") && list[k].contains("properties") &&
-            list[i]["properties"].is_object()) {
-          for (const auto& [key, value] : list[i]["properties"].items()) {
-            is_apart |= list[k]["properties"].contains(key) && requires_key(list[i], key) &&
-                        requires_key(list[k], key) && differ(value, list[k]["properties"][key]);
+        const Json &a = Resolved(list[i], where), &b = Resolved(list[k], where);
+        if (!a.is_object() || !b.is_object()) return false;
+        bool is_apart = differ(a, b);
+        if (!is_apart && is_object(a) && is_object(b)) {
+          for (const auto& [key, value] : a["properties"].items()) {
+            is_apart |= b["properties"].contains(key) && requires_key(a, key) && requires_key(b, key) &&
+                        differ(Resolved(value, where), Resolved(b["properties"][key], where));
           }
         }
         if (!is_apart) return false;
@@ -363,19 +344,30 @@ class Converter {
     return true;
   }
 
-  Id Reference(const Json& reference, const std::string& where) {
+  // What a reference leads to.
+  const Json& Target(const Json& reference, const std::string& where) const {
     if (!reference.is_string()) Broken(where, "expected \"$ref\" to be a string");
     const std::string name = reference;
     if (!name.starts_with('#')) Refuse(where, "a reference to another document (\"" + name + "\")");
-    if (const auto found = references_.find(name); found != references_.end()) return found->second;
-    const Json* target = &root_;
+    if (name.size() > 1 && name[1] != '/') Refuse(where, "a reference to an anchor (\"" + name + "\")");
     try {
-      target = &root_.at(Json::json_pointer(name.substr(1)));
+      return root_.at(Json::json_pointer(PercentDecoded(name.substr(1))));
     } catch (const Json::exception&) {
       Broken(where, "the reference \"" + name + "\" leads nowhere");
     }
+  }
+  // The schema behind references.
+  const Json& Resolved(const Json& schema, const std::string& where) const {
+    const Json* at = &schema;
+    for (int i = 0; i < kMaxDepth && at->is_object() && at->contains("$ref"); ++i) at = &Target((*at)["$ref"], where);
+    return *at;
+  }
+  Id Reference(const Json& reference, const std::string& where) {
+    const Json& target = Target(reference, where);
+    const std::string name = reference;
+    if (const auto found = references_.find(name); found != references_.end()) return found->second;
     const Id rule = references_[name] = builder_.Declare(name);
-    builder_.Define(rule, Schema(*target, name));
+    builder_.Define(rule, Schema(target, name));
     return rule;
   }
 
@@ -386,10 +378,8 @@ class Converter {
       Broken(where, std::string("expected \"") + key + "\" to be a count");
     return value.get<int64_t>();
   }
-  void RequireOrder(int64_t least, int64_t most, const std::string& where) const {
-    if (most >= 0 && least > most)
-      Fail(ErrorCode::kInvalidArgument, "[grammar] the JSON schema at ", base::PrintableUtf8(where),
-           " accepts no value");
+  void RequireSome(bool has_some, const std::string& where) const {
+    Require(has_some, "[grammar] the JSON schema at ", base::PrintableUtf8(where), " accepts no value");
   }
 
   Id StringType(const Json& schema, const std::string& where) {
@@ -404,50 +394,67 @@ class Converter {
     }
     if (schema.contains("format")) return quoted(Format(schema["format"], where));
     const int64_t least = Count(schema, "minLength", 0, where), most = Count(schema, "maxLength", -1, where);
-    RequireOrder(least, most, where);
+    RequireSome(most < 0 || least <= most, where);
     return quoted(builder_.Repeat(StringCharacter(), least, most));
   }
   Id Format(const Json& format, const std::string& where) {
-    const std::string date =
-        "(20[0-9]{2}|19[0-9]{2})-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-"
-        "9]|1[0-9]|2[0-8]))";
-    const std::string time =
-        "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
-    const std::string byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
-    const std::pair<std::string_view, std::string> known[] = {
-        {"date", date},
-        {"time", time},
-        {"date-time", date + "T" + time},
-        {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
-        {"ipv4", byte + "\\." + byte + "\\." + byte + "\\." + byte}};
-    for (const auto& [name, pattern] : known) {
-      if (format == name) return RegexExpression(builder_, pattern, true, false, "a format");
-    }
-    Refuse(where, "the format " + format.dump());
+    const std::string pattern = format.is_string() ? FormatPattern(format.get<std::string>()) : "";
+    if (pattern.empty()) Refuse(where, "the format " + format.dump());
+    return RegexExpression(builder_, pattern, true, false, "a format");
   }
 
   Id IntegerType(const Json& schema, const std::string& where) {
     int64_t low = -kMostInteger, high = kMostInteger;
-    for (const std::string& key : kOfIntegers) {
+    for (const std::string& key : kOfNumbers) {
       if (!schema.contains(key)) continue;
       const Json& value = schema[key];
-      if (!value.is_number_integer()) Refuse(where, "\"" + key + "\" that is no integer");
-      const bool is_low = key.ends_with("inimum");
-      const int64_t bound = std::clamp(value.get<int64_t>(), -kMostInteger, kMostInteger) + (!key.starts_with("ex") ? 0
-                                                                                             : is_low               ? 1
-                                                                                                      : -1);
-      (is_low ? low : high) = is_low ? std::max(low, bound) : std::min(high, bound);
+      if (!value.is_number()) Refuse(where, "\"" + key + "\" that is no number");
+      const bool is_low = key.ends_with("inimum"), is_exclusive = key.starts_with("ex");
+      const double bound = is_low ? std::ceil(value.get<double>()) : std::floor(value.get<double>());
+      if (std::abs(bound) > static_cast<double>(kMostInteger)) {
+        if ((bound < 0) == is_low) continue;  // wider than what is written anyway
+        Refuse(where, "\"" + key + "\" beyond 2^53");
+      }
+      auto whole = static_cast<int64_t>(bound);
+      if (is_exclusive && bound == value.get<double>()) whole += is_low ? 1 : -1;
+      (is_low ? low : high) = is_low ? std::max(low, whole) : std::min(high, whole);
     }
-    if (low > high)
-      Fail(ErrorCode::kInvalidArgument, "[grammar] the JSON schema at ", base::PrintableUtf8(where),
-           " accepts no value");
-    return Integer(low, high);
+    RequireSome(low <= high, where);
+    return IntegerExpression(builder_, low, high);
+  }
+
+  Id NumberType(const Json& schema, const std::string& where) {
+    std::optional<NumberBound> low, high;
+    for (const std::string& key : kOfNumbers) {
+      if (!schema.contains(key)) continue;
+      if (!schema[key].is_number()) Refuse(where, "\"" + key + "\" that is no number");
+      const NumberBound bound{schema[key].get<double>(), key.starts_with("ex")};
+      if (!IsWrittenExactly(bound.value)) Refuse(where, "\"" + key + "\" of more than 15 digits");
+      std::optional<NumberBound>& known = key.ends_with("inimum") ? low : high;
+      const bool is_tighter = !known.has_value() || bound.value == known->value
+                                  ? bound.is_exclusive || !known.has_value()
+                                  : (bound.value > known->value) == key.ends_with("inimum");
+      if (is_tighter) known = bound;
+    }
+    if (!low && !high) return AnyValue("number");
+    RequireSome(!low || !high || low->value <= high->value, where);
+    return NumberExpression(builder_, low, high);
   }
 
   Id ArrayType(const Json& schema, const std::string& where) {
     if (schema.contains("uniqueItems") && schema["uniqueItems"] != false) Refuse(where, "\"uniqueItems\"");
     const int64_t least = Count(schema, "minItems", 0, where), most = Count(schema, "maxItems", -1, where);
-    RequireOrder(least, most, where);
+    RequireSome(most < 0 || least <= most, where);
+    // Draft 7 says "items" and "additionalItems" where 2020-12 says "prefixItems" and "items".
+    if (schema.contains("items") && schema["items"].is_array()) {
+      if (schema.contains("prefixItems")) Refuse(where, "a list of \"items\" beside \"prefixItems\"");
+      Json changed = schema;
+      changed["prefixItems"] = schema["items"];
+      changed["items"] = schema.contains("additionalItems") ? schema["additionalItems"] : Json(true);
+      changed.erase("additionalItems");
+      return ArrayType(changed, where);
+    }
+    if (schema.contains("additionalItems")) Refuse(where, "\"additionalItems\" without a list of \"items\"");
     const bool has_rest = !schema.contains("items") || schema["items"] != false;
     const Id item = !has_rest                  ? builder_.Empty()
                     : schema.contains("items") ? Schema(schema["items"], where + "/items")
@@ -467,7 +474,7 @@ class Converter {
       parts.push_back(Schema(prefix[static_cast<size_t>(i)], where + "/prefixItems/" + std::to_string(i)));
     }
     const int64_t more = std::max<int64_t>(least - count, 0);
-    if (!has_rest && more > 0) RequireOrder(1, 0, where);
+    RequireSome(has_rest || more == 0, where);
     if (has_rest && most != count)
       parts.push_back(builder_.Repeat(builder_.Sequence({Spaced(","), item}), more, most < 0 ? -1 : most - count));
     parts.insert(parts.end(), {space_, Text("]")});
@@ -476,62 +483,96 @@ class Converter {
 
   // A key that is none of `names`: characters that leave all of them at some place.
   Id OtherKey(const std::set<std::string>& names, const std::string& where) {
-    for (const std::string& name : names) {
-      const bool is_plain =
-          std::all_of(name.begin(), name.end(), [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
-      if (!is_plain) Refuse(where, "\"additionalProperties\" beside the property name \"" + name + "\"");
-    }
-    // Letters only, so that no escape can spell a name.
+    // Letters only, so that no escape can spell a name; names of other characters are out of reach.
     const CodePointRanges letters = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-    const Id letter = builder_.Character(letters, false, false);
-    const Id rest = builder_.Repeat(letter, 0, -1);
-    const auto differs = [&](auto&& self, const std::string& prefix) -> Id {
-      std::set<char> next;
-      for (const std::string& name : names) {
-        if (name.size() > prefix.size() && name.starts_with(prefix)) next.insert(name[prefix.size()]);
-      }
+    const auto is_letter = [&](char c) {
+      return std::ranges::any_of(letters, [&](const auto& range) {
+        return static_cast<char32_t>(c) >= range.first && static_cast<char32_t>(c) <= range.second;
+      });
+    };
+    std::vector<std::string> taken;  // sorted
+    size_t bytes = 0;
+    for (const std::string& name : names) {
+      if (!std::ranges::all_of(name, is_letter)) continue;
+      taken.push_back(name);
+      if (name.size() > 256 || (bytes += name.size()) > (64 << 10))
+        Refuse(where, "\"additionalProperties\" beside property names of more than 256 or together 65536 bytes");
+    }
+    const Id rest = builder_.Repeat(builder_.Character(letters, false, false), 0, -1);
+    using Names = std::span<const std::string>;
+    // `same`: the names that begin with the `size` characters so far.
+    const auto differs = [&](auto&& self, Names same, size_t size) -> Id {
+      std::vector<Id> alternatives;
+      const bool is_name = !same.empty() && same.front().size() == size;
+      if (size > 0 && !is_name) alternatives.push_back(builder_.Empty());
+      if (is_name) same = same.subspan(1);
       CodePointRanges others;
       for (const auto& [low, high] : letters) {
         for (char32_t c = low; c <= high; ++c) {
-          if (!next.contains(static_cast<char>(c))) others.emplace_back(c, c);
+          size_t count = 0;  // sorted as the letters are
+          while (count < same.size() && static_cast<char32_t>(same[count][size]) == c) ++count;
+          if (count == 0) {
+            others.emplace_back(c, c);
+          } else {
+            alternatives.push_back(builder_.Sequence(
+                {Text(std::string(1, static_cast<char>(c))), self(self, same.first(count), size + 1)}));
+            same = same.subspan(count);
+          }
         }
       }
-      std::vector<Id> alternatives;
-      if (!prefix.empty() && !names.contains(prefix)) alternatives.push_back(builder_.Empty());
       if (!others.empty()) alternatives.push_back(builder_.Sequence({builder_.Character(others, false, false), rest}));
-      for (const char c : next)
-        alternatives.push_back(builder_.Sequence({Text(std::string(1, c)), self(self, prefix + c)}));
       return builder_.Choice(std::move(alternatives));
     };
-    return builder_.Sequence({Text("\""), differs(differs, ""), Text("\"")});
+    return builder_.Sequence({Text("\""), differs(differs, taken, 0), Text("\"")});
+  }
+
+  // The properties with a schema in the order in which they are written, and the names that are required.
+  std::vector<std::pair<std::string, Json>> Properties(const Json& schema, const Json& rest,
+                                                       std::set<std::string>& required, const std::string& where) {
+    const Json properties = schema.contains("properties") ? schema["properties"] : Json::object();
+    if (!properties.is_object()) Broken(where, "expected \"properties\" to be an object");
+    const auto names_of = [&](const char* key) {
+      const Json list = schema.contains(key) ? schema[key] : Json::array();
+      if (!list.is_array() || !std::ranges::all_of(list, [](const Json& name) { return name.is_string(); }))
+        Broken(where, std::string("expected \"") + key + "\" to be a list of names");
+      return list.get<std::vector<std::string>>();
+    };
+    std::vector<std::pair<std::string, Json>> members;
+    std::set<std::string> known;
+    const auto add = [&](const std::string& name, const Json& value) {
+      if (known.insert(name).second) members.emplace_back(name, value);
+    };
+    for (const std::string& name : names_of("propertyOrdering")) {
+      if (properties.contains(name)) add(name, properties[name]);
+    }
+    for (const auto& [name, value] : properties.items()) add(name, value);
+    for (const std::string& name : names_of("required")) {
+      required.insert(name);
+      if (properties.contains(name)) continue;
+      RequireSome(rest != false, where);
+      add(name, rest);
+    }
+    return members;
   }
 
   Id ObjectType(const Json& schema, const std::string& where) {
-    const Json properties = schema.contains("properties") ? schema["properties"] : Json::object();
-    if (!properties.is_object()) Broken(where, "expected \"properties\" to be an object");
+    const Json rest = schema.contains("additionalProperties") ? schema["additionalProperties"] : Json(true);
+    const bool is_open = rest != false && (schema.contains("additionalProperties") || !schema.contains("properties"));
     std::set<std::string> required, names;
-    if (schema.contains("required")) {
-      if (!schema["required"].is_array()) Broken(where, "expected \"required\" to be a list");
-      for (const Json& name : schema["required"]) {
-        if (!name.is_string()) Broken(where, "expected \"required\" to be a list of names");
-        if (!properties.contains(name.get<std::string>()))
-          Refuse(where, "the required property \"" + name.get<std::string>() + "\" without a schema");
-        required.insert(name);
-      }
-    }
     std::vector<Id> members;
     std::vector<bool> is_required;
-    for (const auto& [key, value] : properties.items()) {
+    for (const auto& [key, value] : Properties(schema, rest, required, where)) {
       names.insert(key);
+      if (value == false) {
+        RequireSome(!required.contains(key), where);
+        continue;
+      }
       members.push_back(
           builder_.Sequence({Text(Json(key).dump()), Spaced(":"), Schema(value, where + "/properties/" + key)}));
       is_required.push_back(required.contains(key));
     }
-    const bool is_open = schema.contains("additionalProperties") ? schema["additionalProperties"] != false
-                                                                 : !schema.contains("properties");
     Id others = builder_.Empty(), first_other = builder_.Empty();
     if (is_open) {
-      const Json rest = schema.contains("additionalProperties") ? schema["additionalProperties"] : Json(true);
       const Id key = names.empty() ? AnyValue("string") : OtherKey(names, where);
       const Id member = builder_.Sequence({key, Spaced(":"), Schema(rest, where + "/additionalProperties")});
       others = builder_.Repeat(builder_.Sequence({Spaced(","), member}), 0, -1);

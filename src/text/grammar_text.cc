@@ -83,17 +83,22 @@ class Reader {
     at_ = end;
     return value;
   }
-  // {2}, {2,}, {2,3}; false when this is no repetition.
-  bool TakeBounds(int64_t& least, int64_t& most) {
+  // {2}, {2,}, {2,3}, and if `takes_most_alone` {,3}; false when this is no repetition.
+  bool TakeBounds(int64_t& least, int64_t& most, bool takes_most_alone) {
     if (Take("*")) return least = 0, most = -1, true;
     if (Take("+")) return least = 1, most = -1, true;
     if (Take("?")) return least = 0, most = 1, true;
     const size_t begin = at_;
     if (!Take("{")) return false;
-    if (IsAtEnd() || ((text_[at_] < '0' || text_[at_] > '9') && text_[at_] != ',')) return at_ = begin, false;
+    const auto is_digit = [&] { return !IsAtEnd() && text_[at_] >= '0' && text_[at_] <= '9'; };
+    if (!is_digit() && !Has(",")) return at_ = begin, false;
+    if (!is_digit() && !takes_most_alone) Refuse("a repetition without a lower bound");
     least = Has(",") ? 0 : Number();
     most = least;
-    if (Take(",")) most = Has("}") ? -1 : Number();
+    if (Take(",")) {
+      if (!is_digit() && !Has("}")) Broken("expected a number or \"}\"");
+      most = Has("}") ? -1 : Number();
+    }
     if (!Take("}")) Broken("expected \"}\"");
     if (least < 0 || (most >= 0 && most < least)) Broken("a repetition with wrong bounds");
     return true;
@@ -149,7 +154,8 @@ class RegexReader : public Reader {
       }
       Id part = Atom();
       int64_t least = 0, most = 0;
-      while (TakeBounds(least, most)) {
+      // Engines differ on {,3}: it is refused.
+      while (TakeBounds(least, most, false)) {
         if (Has("+")) Refuse("a possessive repetition");
         Take("?");  // takes as little as possible: the same texts match
         part = builder_.Repeat(part, least, most);
@@ -317,7 +323,7 @@ class RulesReader : public Reader {
       std::optional<Id> part = Atom();
       if (!part.has_value()) return builder_.Sequence(std::move(parts));
       int64_t least = 0, most = 0;
-      while (TakeBounds(least, most)) part = builder_.Repeat(*part, least, most);
+      while (TakeBounds(least, most, true)) part = builder_.Repeat(*part, least, most);
       parts.push_back(*part);
       Space(is_group);
       // An alternative may go on in the next line.
