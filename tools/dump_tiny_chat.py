@@ -12,7 +12,22 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 OUT = Path(__file__).resolve().parent.parent / "tests/golden/gpt2_tiny"
 WORDS = "[PAD] [BOS] [EOS] [UNK] a the red blue cat dog bird house tree runs sees likes sleeps on under with big small old new and or not very often today".split()
+CHOICES = {"the cat": ["house", "not runs", "dog"], "a red bird sees": ["the", "the tree", "a big dog today"]}
 PROMPTS = ["the cat", "a red bird sees", "old dog and new house", "very often"]
+
+
+def choices(tokenizer, model):
+    """How likely each choice is: the product of the probabilities of its tokens and of the end, over all choices."""
+    made = []
+    for prompt, texts in CHOICES.items():
+        begin, sums = tokenizer(prompt).input_ids, []
+        for text in texts:
+            ids = tokenizer(text).input_ids + [2]
+            with torch.no_grad():
+                scores = model(torch.tensor([begin + ids])).logits[0].double().log_softmax(-1)
+            sums.append(sum(scores[len(begin) - 1 + i, token] for i, token in enumerate(ids)))
+        made.append({"prompt": prompt, "choices": texts, "probabilities": torch.stack(sums).softmax(0).tolist()})
+    return made
 
 
 def main():
@@ -46,6 +61,7 @@ def main():
     plain.save(str(OUT / "tokenizer.json"))
     (OUT / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[PAD]"}) + "\n")
     (OUT / "generation_config.json").unlink(missing_ok=True)
+    (OUT / "choices.json").write_text(json.dumps(choices(tokenizer, model), indent=1) + "\n")
     (OUT / "expected.json").write_text(json.dumps(cases, indent=1) + "\n")
     print(json.dumps(cases, indent=1))
 

@@ -55,6 +55,8 @@ struct GenerateArguments {
   int64_t top_k = 0, seed = 0;
   std::vector<std::string> stop;
   std::string json_schema, grammar;  // files
+  std::string regex;
+  std::vector<std::string> choices;
   std::string cache_type = "f32";
 };
 

@@ -176,6 +176,7 @@ void DefineSampling(CLI::App& command, Arguments& arguments) {
   command.add_option("--stop", g.stop, "end before this text")->type_name("TEXT")->allow_extra_args(false);
   command.add_option("--json-schema", g.json_schema, "the answer is JSON of this schema")->type_name("FILE");
   command.add_option("--grammar", g.grammar, "the answer follows this grammar (GBNF)")->type_name("FILE");
+  command.add_option("--regex", g.regex, "the answer matches this regular expression")->type_name("PATTERN");
   command.add_option("--max-context", g.max_context, "tokens of prompt and answer (default: what the model takes)")
       ->type_name("N")
       ->check(Range(0, 100'000'000));
@@ -201,7 +202,11 @@ void DefineAsk(CLI::App& command, Arguments& arguments) {
   command.add_option("--question", arguments.generate.question, "what to ask about each picture")
       ->type_name("TEXT")
       ->required();
+  auto* choice = command.add_option("--choice", arguments.generate.choices,
+                                    "a text that may be the answer (several times); with a probability for each");
+  choice->type_name("TEXT")->allow_extra_args(false);
   DefineSampling(command, arguments);
+  for (const char* bound : {"--json-schema", "--grammar", "--regex"}) choice->excludes(command.get_option(bound));
   DefineJobOptions(command, arguments);
 }
 

@@ -41,9 +41,10 @@ struct GenerateSettings {
   double length_penalty = 1;                           // of beams: score / length^length_penalty
   std::vector<std::string> stop;                       // ends before any of these
   int64_t top_logprobs = -1;  // with each token its log-probability and so many alternatives; -1: none
-  // At most one of the next three bounds what can be written.
+  // At most one of the next four bounds what can be written.
   std::string json_schema;           // text of a JSON Schema; keywords that are not supported are refused by name
   std::string grammar;               // GBNF, from the rule "root"
+  std::string regex;                 // a regular expression (ECMAScript) for the whole answer
   std::vector<std::string> choices;  // one of these, whole
 };
 

@@ -51,14 +51,16 @@ class GrammarConstraint final : public TokenConstraint {
 
   const TokenMask& Allowed() override {
     const std::span<const uint64_t> bits = state_.Allowed().bits();
-    // The model may have more rows than the tokenizer has tokens.
+    // The model may have more rows than the tokenizer has tokens, or fewer.
     allowed_.assign(static_cast<size_t>(vocab_ + 63) / 64, 0);
     std::ranges::copy(bits.first(std::min(bits.size(), allowed_.size())), allowed_.begin());
+    if (vocab_ % 64 != 0) allowed_.back() &= (uint64_t{1} << vocab_ % 64) - 1;
     return allowed_;
   }
   void Accept(int64_t id) override {
     if (!state_.Accept(id)) Fail(ErrorCode::kInternal, "[chat] token ", id, " breaks the grammar");
   }
+  bool IsComplete() const override { return state_.IsComplete(); }
   std::unique_ptr<TokenConstraint> Clone() const override { return std::make_unique<GrammarConstraint>(*this); }
 
  private:
@@ -85,8 +87,8 @@ std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, 
 }
 
 GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& spec) {
-  const int bounds = !s.json_schema.empty() + !s.grammar.empty() + !s.choices.empty();
-  Require(bounds <= 1, "[chat] json_schema, grammar and choices exclude each other");
+  const int bounds = !s.json_schema.empty() + !s.grammar.empty() + !s.regex.empty() + !s.choices.empty();
+  Require(bounds <= 1, "[chat] json_schema, grammar, regex and choices exclude each other");
   GenerateOptions options{.sampling = {.temperature = s.temperature,
                                        .top_k = s.top_k,
                                        .top_p = s.top_p,
@@ -146,10 +148,11 @@ ChatSession::Picture ChatSession::See(const Image& image) {
 }
 
 std::shared_ptr<const TokenConstraint> ChatSession::ConstraintOf(const GenerateSettings& settings) {
-  if (settings.json_schema.empty() && settings.grammar.empty()) return nullptr;
+  if (settings.json_schema.empty() && settings.grammar.empty() && settings.regex.empty()) return nullptr;
   if (!trie_) trie_ = text::TokenTrie::FromTokenizer(*tokenizer_, spec_.eos);
-  const auto grammar = settings.grammar.empty() ? text::Grammar::FromJsonSchema(settings.json_schema)
-                                                : text::Grammar::FromText(settings.grammar);
+  const auto grammar = !settings.grammar.empty() ? text::Grammar::FromText(settings.grammar)
+                       : !settings.regex.empty() ? text::Grammar::FromRegex(settings.regex)
+                                                 : text::Grammar::FromJsonSchema(settings.json_schema);
   return std::make_shared<GrammarConstraint>(text::GrammarState(std::make_shared<text::GrammarEngine>(grammar, trie_)),
                                              spec_.vocab);
 }

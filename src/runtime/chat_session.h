@@ -36,7 +36,7 @@ class ChatSession {
   void CheckMessages(std::span<const Message> messages) const;
   // The vectors of a picture; encoded once while it is among the last kKeptPictures.
   Picture See(const Image& image);
-  // What json_schema or grammar allow; null: everything.
+  // What json_schema, grammar or regex allow; null: everything.
   std::shared_ptr<const TokenConstraint> ConstraintOf(const GenerateSettings& settings);
   // The conversation as the template of the model writes it, one image token for each picture.
   std::vector<int64_t> TemplateIds(std::span<const Message> messages) const;

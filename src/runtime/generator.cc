@@ -236,7 +236,14 @@ void Generator::Advance(Request& request, std::vector<std::span<const float>> lo
   const auto& ends = request.options.end_ids;
   const auto written = static_cast<int64_t>(request.result.ids.size());
   TokenMask allowed;
-  if (row.constraint) allowed = row.constraint->Allowed();
+  if (row.constraint) {
+    allowed = row.constraint->Allowed();
+    if (std::ranges::all_of(allowed, [](uint64_t word) { return word == 0; })) {
+      if (row.constraint->IsComplete()) return Finish(request, FinishReason::kEnd);  // a model without an end token
+      Fail(ErrorCode::kUnimplemented, "[generate] the model's vocabulary has no token for what must come next behind ",
+           written, " tokens of answer; hint: a schema or grammar without characters that the model does not know");
+    }
+  }
   if (written < request.options.min_tokens && !ends.empty()) {
     if (allowed.empty()) allowed.assign((logits[0].size() + 63) / 64, ~uint64_t{0});
     for (const int64_t id : ends) allowed[id / 64] &= ~(uint64_t{1} << (id % 64));

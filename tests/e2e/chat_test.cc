@@ -1,12 +1,15 @@
 // Text from a tiny GPT-2 (tests/golden/gpt2_tiny, made by tools/dump_tiny_chat.py) through the public API and the
 // command line, against what transformers writes with the same folder.
+#include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "cli_run.h"
 #include "fovea/chat.h"
 #include "testing/golden.h"
+#include "tiny_vlm.h"
 
 namespace fovea::e2e {
 namespace {
@@ -59,6 +62,15 @@ TEST(Chat, StopsAndChoices) {
   const auto scores = chat.Choose({&message, 1}, choices);
   EXPECT_EQ(scores[0].text, "not runs");
   EXPECT_NEAR(scores[0].probability + scores[1].probability + scores[2].probability, 1, 1e-9);
+  for (const json& expected : base::ParseJson(base::ReadTextFile(Folder() + "/choices.json"), "choices.json")) {
+    const Message asked = User(expected["prompt"]);
+    const std::vector<std::string> texts = expected["choices"];
+    const std::vector<double> probabilities = expected["probabilities"];
+    for (const ChoiceScore& score : chat.Choose({&asked, 1}, texts)) {
+      const auto place = std::ranges::find(texts, score.text) - texts.begin();
+      EXPECT_NEAR(score.probability, probabilities[static_cast<size_t>(place)], 1e-5) << score.text;
+    }
+  }
   const Answer chosen = chat.Reply({&message, 1}, {.choices = choices});
   EXPECT_EQ(chosen.text, "not runs");
   EXPECT_NEAR(chosen.confidence, scores[0].probability, 1e-9);
@@ -77,6 +89,66 @@ TEST(Chat, FollowsAGrammar) {
         chat.Reply({&message, 1}, {.json_schema = R"({"type": "object", "propertyNames": {}})"});
       },
       "propertyNames");
+}
+
+// Whatever a random sampler draws beside a picture, the answer is JSON of the schema; another seed, another answer.
+TEST(Chat, FollowsASchemaBesideAPicture) {
+  const testing::TemporaryFolder folder;
+  WriteTinyVlm(folder.path());
+  const Chat chat(Model::Load(folder.path()));
+  Message message = User("what is this");
+  message.images.push_back(ReadImage(testing::SourcePath("samples/cat.jpg")));
+  const std::string schema = R"({"type": "object", "additionalProperties": false, "required": ["kind", "n", "seen"],
+      "properties": {"kind": {"enum": ["cat", "dog", "bird"]}, "n": {"type": "integer", "minimum": 1, "maximum": 12},
+                     "seen": {"type": "boolean"}}})";
+  std::set<std::string> answers;
+  for (uint64_t seed = 0; seed < 12; ++seed) {
+    for (const int64_t beams : {1, 3}) {
+      if (beams > 1 && seed > 0) continue;
+      const Answer answer = chat.Reply({&message, 1}, {.max_tokens = 100,
+                                                       .temperature = beams > 1 ? 0.0 : 2.0,
+                                                       .seed = seed,
+                                                       .beams = beams,
+                                                       .json_schema = schema});
+      EXPECT_EQ(answer.finish_reason, "stop") << answer.text;
+      const json value = json::parse(answer.text, nullptr, false);
+      ASSERT_FALSE(value.is_discarded()) << answer.text;
+      ASSERT_EQ(value.size(), 3u) << answer.text;
+      EXPECT_TRUE(value["kind"] == "cat" || value["kind"] == "dog" || value["kind"] == "bird") << answer.text;
+      EXPECT_TRUE(value["n"].is_number_integer() && value["n"] >= 1 && value["n"] <= 12) << answer.text;
+      EXPECT_TRUE(value["seen"].is_boolean()) << answer.text;
+      answers.insert(value.dump());
+    }
+  }
+  EXPECT_GT(answers.size(), 3u);
+  const Answer matched = chat.Reply({&message, 1}, {.temperature = 2, .regex = "(ab|cd){2}[0-9]"});
+  EXPECT_EQ(matched.text.size(), 5u) << matched.text;
+  EXPECT_EQ(matched.text.find_first_not_of("abcd"), 4u) << matched.text;
+  // A character that the vocabulary has not: an error that says so.
+  testing::ExpectError([&] { chat.Reply({&message, 1}, {.regex = "abZ"}); }, "no token for what must come next");
+}
+
+TEST(CliAsk, ClosedChoicesHaveProbabilities) {
+  const testing::TemporaryFolder folder;
+  WriteTinyVlm(folder.path());
+  const Result result = RunFovea({"ask", testing::SourcePath("samples/cat.jpg"), "--question", "what", "--choice",
+                                  "cat", "--choice", "dog", "--choice", "tree", "--json", "--model", folder.path()},
+                                 {});
+  ASSERT_EQ(result.exit, 0) << result.err;
+  const json line = result.Lines().at(0);
+  ASSERT_EQ(line["choices"].size(), 3u);
+  double sum = 0, last = 1;
+  for (const json& choice : line["choices"]) {
+    EXPECT_LE(choice["probability"].get<double>(), last);
+    last = choice["probability"];
+    sum += last;
+  }
+  EXPECT_NEAR(sum, 1, 2e-4);
+  EXPECT_EQ(line["answer"], line["choices"][0]["text"]);
+  const Result refused = RunFovea({"ask", testing::SourcePath("samples/cat.jpg"), "--question", "what", "--choice",
+                                   "cat", "--regex", "a", "--model", folder.path()},
+                                  {});
+  EXPECT_EQ(refused.exit, 2);
 }
 
 TEST(Chat, RefusesWhatItCannotDo) {

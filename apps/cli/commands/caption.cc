@@ -27,6 +27,19 @@ Told Tell(const char* key, const std::string& text, double confidence, const Con
           Printable(text) + "  " + console.Dim(Percent(confidence))};
 }
 
+// The likeliest of closed choices, with the probability of each.
+Told TellChoices(const std::vector<ChoiceScore>& scores, const Console& console) {
+  Told told = Tell("answer", scores[0].text, scores[0].probability, console);
+  told.object["choices"] = Json::array();
+  for (size_t i = 0; i < scores.size(); ++i) {
+    told.object["choices"].push_back(
+        {{"text", Printable(scores[i].text)}, {"probability", FourDigits(scores[i].probability)}});
+    if (i > 0)
+      told.line += console.Dim("  " + Printable(scores[i].text) + " " + Trimmed(Percent(scores[i].probability)));
+  }
+  return told;
+}
+
 // Gives each picture to `tell`, in order; the pictures are worked on one after the other, the model uses all cores.
 // Nothing from `tell`: the work was interrupted.
 Exit ForEachInput(const Arguments& arguments, Console& console,
@@ -78,7 +91,7 @@ std::string SettingsText(const GenerateArguments& g) {
   }
   if (g.repetition_penalty != 1) settings["repetition_penalty"] = g.repetition_penalty;
   if (!g.stop.empty()) settings["stop"] = g.stop;
-  if (!g.grammar.empty() || !g.json_schema.empty()) settings["bounded"] = true;
+  if (!g.grammar.empty() || !g.json_schema.empty() || !g.regex.empty()) settings["bounded"] = true;
   return settings.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -169,11 +182,17 @@ Exit Caption(const Arguments& arguments, Console& console) {
 Exit Ask(const Arguments& arguments, Console& console) {
   const Chat chat = OpenChat(arguments, "answer questions");
   const GenerateSettings settings = SettingsOf(arguments.generate);
+  const std::vector<std::string>& choices = arguments.generate.choices;
   return ForEachInput(arguments, console, [&](const std::string& path) -> std::optional<Told> {
     const Message message{.text = arguments.generate.question, .images = {ReadImage(path)}};
-    const Answer made = chat.Reply({&message, 1}, settings, nullptr, &interrupted);
-    if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
-    Told told = Tell("answer", Trimmed(made.text), made.confidence, console);
+    Told told;
+    if (choices.empty()) {
+      const Answer made = chat.Reply({&message, 1}, settings, nullptr, &interrupted);
+      if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
+      told = Tell("answer", Trimmed(made.text), made.confidence, console);
+    } else {
+      told = TellChoices(chat.Choose({&message, 1}, choices), console);
+    }
     Json object = {{"question", Printable(arguments.generate.question)}};
     object.update(told.object);
     told.object = std::move(object);

@@ -24,6 +24,7 @@ GenerateSettings SettingsOf(const GenerateArguments& g) {
   };
   settings.json_schema = text_of(g.json_schema);
   settings.grammar = text_of(g.grammar);
+  settings.regex = g.regex;
   return settings;
 }
 
