@@ -42,7 +42,7 @@ class TokenConstraint {
   virtual ~TokenConstraint() = default;
   virtual const TokenMask& Allowed() = 0;  // of the tokens of the model, end tokens included where the text may end
   virtual void Accept(int64_t id) = 0;
-  virtual bool IsComplete() const = 0;  // whether the text may end here
+  virtual bool IsComplete() const = 0;                         // whether the text may end here
   virtual std::unique_ptr<TokenConstraint> Clone() const = 0;  // for beams
 };
 
