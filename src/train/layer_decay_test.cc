@@ -67,5 +67,26 @@ TEST(InitialValue, WhatArchitecturesDefineThemselves) {
   EXPECT_FLOAT_EQ(start("norm.bias", vector, "{}"), 0.0f);
 }
 
+TEST(InitialValue, AnLstmStartsAsPyTorchsWithItsForgetGateOpen) {
+  constexpr int64_t kHidden = 48;
+  const base::Config config = base::Config::Parse("{}", "test");
+  const auto deviation = [](const std::string& path, const base::Config& of) {
+    const Tensor value = InitialValue(path, nn::Parameter(Shape{4 * kHidden, 64}), of, 1);
+    double squares = 0;
+    for (const float x : value.values<float>()) squares += static_cast<double>(x) * x;
+    return std::sqrt(squares / static_cast<double>(value.numel()));
+  };
+  EXPECT_NEAR(deviation("rnn.weight_ih_l0", config), 1 / std::sqrt(3.0 * kHidden), 2e-3);
+  EXPECT_NEAR(deviation("decoder.decode_step.weight_hh", config), 1 / std::sqrt(3.0 * kHidden), 2e-3);
+  EXPECT_NEAR(deviation("decoder.linear.weight", config), 0.02, 1e-3);
+  const base::Config captioner = base::Config::Parse(R"({"model_type": "show_and_tell"})", "test");
+  EXPECT_NEAR(deviation("decoder.linear.weight", captioner), 0.0462, 1e-3);
+  const Tensor bias = InitialValue("decoder.lstm.bias_ih_l1", nn::Parameter(Shape{4 * kHidden}), config, 1);
+  for (int64_t i = 0; i < 4 * kHidden; ++i)
+    EXPECT_EQ(bias.data<float>()[i], i / kHidden == 1 ? 1.0f : 0.0f) << i;  // input, forget, cell, output
+  const Tensor other = InitialValue("decoder.lstm.bias_hh_l1", nn::Parameter(Shape{4 * kHidden}), config, 1);
+  EXPECT_EQ(other.data<float>()[kHidden], 0.0f);
+}
+
 }  // namespace
 }  // namespace fovea::train

@@ -77,7 +77,8 @@ bool IsWeightsFile(const std::string& name) {
 }
 
 // The values of a network whose parts start from other models, a picture model and perhaps a text model:
-// "vision_model.x" from what the picture model calls "x" or "<prefix>.x". Every parameter of a tower must be found.
+// "vision_model.x" and "vision_model.<family>.x" from what the picture model calls "x" or "<prefix>.x". Every parameter
+// of a tower must be found.
 std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model& network) {
   std::map<std::string, Tensor> known;
   for (const auto& [prefix, name] :
@@ -97,9 +98,11 @@ std::map<std::string, Tensor> ComposedValues(const Recipe& recipe, models::Model
     int64_t found_in_tower = 0;
     for (const auto& [path, shape] : Shapes(network)) {
       if (!path.starts_with(prefix)) continue;
-      const auto found = values.find(path.substr(std::string(prefix).size()));
+      const std::string name_in_tower = path.substr(std::string(prefix).size());
+      auto found = values.find(name_in_tower);
+      if (found == values.end()) found = values.find(name_in_tower.substr(name_in_tower.find('.') + 1));
       Require(found != values.end() && found->second.shape() == shape, "[train] expected ", base::PrintableUtf8(folder),
-              " to hold ", path.substr(std::string(prefix).size()), shape, " for the tower ", prefix,
+              " to hold ", name_in_tower, shape, " for the tower ", prefix,
               "; hint: the tower's part of config.json must be that of the model it starts from");
       known.emplace(path, found->second);
       ++found_in_tower;
