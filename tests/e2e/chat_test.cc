@@ -128,6 +128,21 @@ TEST(Chat, FollowsASchemaBesideAPicture) {
   testing::ExpectError([&] { chat.Reply({&message, 1}, {.regex = "abZ"}); }, "no token for what must come next");
 }
 
+// PaliGemma has no template: its prompt is the picture's tokens, the start token, the text and the end of the line, as
+// transformers' PaliGemmaProcessor joins them.
+TEST(Chat, ModelsWithoutATemplateReadThePictureBeforeTheText) {
+  const testing::TemporaryFolder folder;
+  WriteTinyVlm(folder.path(), "paligemma_base", /*has_template=*/false);
+  const Chat chat(Model::Load(folder.path()));
+  Message message = User("ab");
+  message.images.push_back(ReadImage(testing::SourcePath("samples/cat.jpg")));
+  const Answer answer = chat.Reply({&message, 1}, {.max_tokens = 4});
+  constexpr int64_t kPatches = 1;  // the preparation makes pictures of 12 px, and a patch has 8
+  EXPECT_EQ(answer.prompt_tokens, kPatches + 1 + 2 + 1);
+  message.images.push_back(message.images[0]);
+  EXPECT_EQ(chat.Reply({&message, 1}, {.max_tokens = 4}).prompt_tokens, 2 * kPatches + 1 + 2 + 1);
+}
+
 TEST(CliAsk, ClosedChoicesHaveProbabilities) {
   const testing::TemporaryFolder folder;
   WriteTinyVlm(folder.path());

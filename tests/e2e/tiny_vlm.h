@@ -1,5 +1,5 @@
-// A tiny LLaVA as a folder: configuration and weights of tests/golden/models/llava_qwen2, and a tokenizer that knows
-// the characters of JSON one by one.
+// A tiny LLaVA, or another model that sees, as a folder: configuration and weights of a file in tests/golden/models,
+// and a tokenizer that knows the characters of JSON one by one.
 #pragma once
 
 #include <filesystem>
@@ -13,10 +13,12 @@
 
 namespace fovea::e2e {
 
-inline void WriteTinyVlm(const std::string& folder) {
+// `has_template`: a template for conversations; without one the tokenizer knows the end of a line as well.
+inline void WriteTinyVlm(const std::string& folder, const std::string& model = "llava_qwen2",
+                         bool has_template = true) {
   std::filesystem::create_directories(folder);
   const auto golden =
-      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/llava_qwen2.safetensors"));
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + model + ".safetensors"));
   std::vector<NamedTensor> weights;
   for (const auto& info : golden.tensors()) {
     if (info.name.starts_with("weights.")) weights.push_back({info.name.substr(8), golden.Get(info.name)});
@@ -31,6 +33,7 @@ inline void WriteTinyVlm(const std::string& folder) {
   for (const char* token : {"<pad>", "<s>", "</s>", "<unk>", "<image>"}) vocab[token] = id++;
   for (const char c : std::string("{}[]\":,.-0123456789abcdefghijklmnopqrstuv")) vocab[std::string(1, c)] = id++;
   vocab["\xC4\xA0"] = id++;  // a space, as byte-level BPE writes it
+  if (!has_template) vocab["\xC4\x8A"] = id++;
   nlohmann::json added = nlohmann::json::array();
   for (int64_t i = 0; i < 5; ++i) {
     for (const auto& [token, number] : vocab.items()) {
@@ -56,9 +59,10 @@ inline void WriteTinyVlm(const std::string& folder) {
                         {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}}}})
             .dump());
   write("tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"})");
-  write("chat_template.jinja",
-        "{% for message in messages %}{% for part in message.content %}{% if part.type == 'image' %}<image>{% else %}"
-        "{{ part.text }}{% endif %}{% endfor %}{% endfor %}");
+  if (has_template)
+    write("chat_template.jinja",
+          "{% for message in messages %}{% for part in message.content %}{% if part.type == 'image' %}<image>{% else %}"
+          "{{ part.text }}{% endif %}{% endfor %}{% endfor %}");
   write("preprocessor_config.json",
         R"({"image_processor_type": "CLIPImageProcessor", "do_resize": true, "size": {"height": 12, "width": 12},
             "do_center_crop": false, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
