@@ -124,3 +124,6 @@ def goldens(make):
               {"hidden_size": 20, "num_attention_heads": 2, "num_hidden_layers": 1, "tie_word_embeddings": False, "vocab_size": 41}, 5, [4, 8, 6], [3, 1], 162)
     yield t5(make, "t5", "T5, gated, a head of its own", tower(16, 2, 24, layers=1, image_size=16, patch_size=8), {"num_hidden_layers": 2},
              {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, 3, [7, 5], [5, 3], [4, 7, 2], 163)
+    yield t5(make, "t5_first", "T5 as it was first: ReLU, words tied; a deeper Q-Former", tower(12, 3, 16, layers=1, image_size=12, patch_size=4),
+             {"hidden_size": 12, "num_hidden_layers": 3, "intermediate_size": 20, "hidden_act": "gelu_new"}, {"d_model": 20, "num_heads": 3, "vocab_size": 53}, 4,
+             [5, 9, 6], [4, 7, 2], [3, 6], 164)
