@@ -126,4 +126,4 @@ def goldens(make):
              {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, 3, [7, 5], [5, 3], [4, 7, 2], 163)
     yield t5(make, "t5_first", "T5 as it was first: ReLU, words tied; a deeper Q-Former", tower(12, 3, 16, layers=1, image_size=12, patch_size=4),
              {"hidden_size": 12, "num_hidden_layers": 3, "intermediate_size": 20, "hidden_act": "gelu_new"}, {"d_model": 20, "num_heads": 3, "vocab_size": 53}, 4,
-             [5, 9, 6], [4, 7, 2], [3, 6], 164)
+             [5, 9, 6], [4, 7, 2], [3, 6], 165)
