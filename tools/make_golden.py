@@ -73,7 +73,7 @@ def run_transformers(model, images: dict, texts: dict) -> dict:
     if texts and getattr(found, "last_hidden_state", None) is not None:
         outputs["text_tokens"] = found.last_hidden_state
     if getattr(found, "logits", None) is not None:
-        outputs[prefix + "logits"] = found.logits
+        outputs["token_logits" if model.config.model_type in folders.DECODERS else prefix + "logits"] = found.logits
     return outputs
 
 
@@ -93,6 +93,9 @@ def text_arguments(folder: Path, config, model) -> tuple:
     if config.model_type in ("roberta", "xlm-roberta"):
         longest -= text.pad_token_id + 1
     is_siglip = config.model_type.startswith("siglip")
+    if config.model_type in folders.DECODERS and (folder / "tokenizer.json").exists():  # one text: batches of prompts are padded in many ways
+        ids = AutoTokenizer.from_pretrained(folder)(TEXTS[1:2], truncation=True, max_length=longest, return_tensors="pt")["input_ids"]
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, True
     if any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         made = dict(tokenizer(TEXTS, padding="max_length" if is_siglip else "longest", truncation=True,
@@ -153,6 +156,8 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     settings = folders.read_config(arguments.folder)
+    if settings["model_type"] in folders.WITHOUT_REFERENCE:
+        parser.error(f"{arguments.folder}: {settings['model_type']} {folders.WITHOUT_REFERENCE[settings['model_type']]}")
     config = folders.reference_config(arguments.folder, settings)
     model = folders.load(arguments.folder, arguments.architecture)
     given, forward, is_picture, is_text = inputs_and_outputs(arguments.folder, settings, config, model)
@@ -169,7 +174,8 @@ def main() -> int:
     for hook in hooks:
         hook.remove()
 
-    stored, metadata = {}, {"fovea": "golden-1", "model_type": settings["model_type"], "texts": json.dumps(TEXTS if is_text else []),
+    texts = TEXTS[1:2] if settings["model_type"] in folders.DECODERS else TEXTS
+    stored, metadata = {}, {"fovea": "golden-1", "model_type": settings["model_type"], "texts": json.dumps(texts if is_text else []),
                             "generator": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}"}
     if is_picture and "pixels" in given:
         stored.update({f"image.{i}": picture for i, picture in enumerate(pictures())})

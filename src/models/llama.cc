@@ -15,16 +15,6 @@
 namespace fovea::models {
 namespace {
 
-constexpr nn::DecoderBlockNames kNames = {.q = "self_attn.q_proj",
-                                          .k = "self_attn.k_proj",
-                                          .v = "self_attn.v_proj",
-                                          .out = "self_attn.o_proj",
-                                          .norm1 = "input_layernorm",
-                                          .gate = "mlp.gate_proj",
-                                          .up = "mlp.up_proj",
-                                          .down = "mlp.down_proj",
-                                          .norm2 = "post_attention_layernorm"};
-
 // ---- config: the keys of config.json, defaults as in transformers
 nn::CausalLmOptions Options(const base::Config& c) {
   const bool is_mistral = c.Get<std::string>("model_type", "llama") == "mistral";
@@ -35,7 +25,8 @@ nn::CausalLmOptions Options(const base::Config& c) {
     config.max_position_embeddings = 4096 * 32;
   }
   config.Read(c, "llama", is_mistral ? "MistralForCausalLM" : "LlamaForCausalLM");
-  nn::CausalLmOptions o = config.Options("llama", kNames, nn::ReadRope(c, "llama", {.head_dim = config.head_dim}));
+  nn::CausalLmOptions o =
+      config.Options("llama", nn::kLlamaBlockNames, nn::ReadRope(c, "llama", {.head_dim = config.head_dim}));
   if (is_mistral) {
     if (!c.IsNull("sliding_window")) o.block.window = 4096;  // null: no window
     if (c.Has("sliding_window")) c.Read("sliding_window", o.block.window, 1, 1e9);
@@ -50,8 +41,6 @@ nn::CausalLmOptions Options(const base::Config& c) {
   return o;
 }
 
-// Buffers, and the head's copy of the words in checkpoints that tie them.
-constexpr std::string_view kUnused[] = {"*.rotary_emb.inv_freq", "lm_head.weight"};
 constexpr std::string_view kAliases[] = {"mistral"};
 
 }  // namespace
@@ -67,7 +56,7 @@ const Entry& llama_entry() {
                .tasks = "text generation"},
       .create = [](const base::Config& config) { return MakeModel(nn::CausalLm(Options(config))); },
       .input_spec = nullptr,
-      .unused = kUnused};
+      .unused = nn::kCausalLmUnused};
   return entry;
 }
 

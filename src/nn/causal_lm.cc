@@ -132,4 +132,15 @@ CausalLmOptions CausalLmConfig::Options(std::string_view who, const DecoderBlock
   return o;
 }
 
+std::vector<int64_t> ReadUpperWindows(const base::Config& config, std::string_view who, int64_t layers) {
+  bool use_sliding_window = false;
+  int64_t sliding_window = 4096, max_window_layers = 28;
+  config.Read("use_sliding_window", use_sliding_window);
+  config.Read("sliding_window", sliding_window, 1, 1e9);
+  config.Read("max_window_layers", max_window_layers, 0, 1e6);
+  if (!use_sliding_window || config.IsNull("sliding_window")) sliding_window = 0;
+  return ReadWindows(config, who, layers, sliding_window,
+                     [&](int64_t layer) { return sliding_window > 0 && layer >= max_window_layers; });
+}
+
 }  // namespace fovea::nn

@@ -28,6 +28,20 @@ struct CausalLmOptions {
   double logit_softcap = 0;                     // c: logits become c tanh(logits / c); 0: none
 };
 
+// The parts of a block as the checkpoints of LLaMA and its kin name them.
+inline constexpr DecoderBlockNames kLlamaBlockNames = {.q = "self_attn.q_proj",
+                                                       .k = "self_attn.k_proj",
+                                                       .v = "self_attn.v_proj",
+                                                       .out = "self_attn.o_proj",
+                                                       .norm1 = "input_layernorm",
+                                                       .gate = "mlp.gate_proj",
+                                                       .up = "mlp.up_proj",
+                                                       .down = "mlp.down_proj",
+                                                       .norm2 = "post_attention_layernorm"};
+
+// Entry::unused of such models: buffers, and the head's copy of the words in checkpoints that tie them.
+inline constexpr std::string_view kCausalLmUnused[] = {"*.rotary_emb.inv_freq", "lm_head.weight"};
+
 class CausalLm {
  public:
   explicit CausalLm(const CausalLmOptions& options);
@@ -70,5 +84,8 @@ struct CausalLmConfig {
 // length, for sliding layers without a window, kUnimplemented for other kinds of layers.
 std::vector<int64_t> ReadWindows(const base::Config& config, std::string_view who, int64_t layers, int64_t window,
                                  const std::function<bool(int64_t layer)>& has_window);
+
+// The same from Qwen's keys: sliding_window for the layers from max_window_layers on, if use_sliding_window.
+std::vector<int64_t> ReadUpperWindows(const base::Config& config, std::string_view who, int64_t layers);
 
 }  // namespace fovea::nn

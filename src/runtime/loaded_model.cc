@@ -110,28 +110,51 @@ std::vector<float> Normalized(const float* features, int64_t size) {
   return normalized;
 }
 
-void CopyIfThere(const std::string& from, const std::string& to, const std::string& name) {
-  if (!std::filesystem::exists(from + "/" + name)) return;
-  base::WriteTextFileAtomically(to + "/" + name, base::ReadTextFile(from + "/" + name));
+// The files of a folder that say how texts become numbers.
+constexpr const char* kTextFiles[] = {"tokenizer.json",
+                                      "tokenizer_config.json",
+                                      "special_tokens_map.json",
+                                      "added_tokens.json",
+                                      "vocab.txt",
+                                      "vocab.json",
+                                      "merges.txt",
+                                      "spiece.model",
+                                      "sentencepiece.bpe.model",
+                                      "tokenizer.model",
+                                      "modules.json",
+                                      "open_clip_config.json",
+                                      "sentence_bert_config.json",
+                                      "config_sentence_transformers.json"};
+
+// Calls `use(name)` for those files and for what folders of sentence encoders keep in a folder for each module, e.g.
+// 1_Pooling/config.json; sorted, only what is there.
+template <typename Use>
+void ForEachTextFile(const std::string& folder, const Use& use) {
+  std::vector<std::string> names(std::begin(kTextFiles), std::end(kTextFiles));
+  std::error_code error;
+  for (const auto& module : std::filesystem::directory_iterator(folder, error)) {
+    if (!std::filesystem::exists(module.path() / "config.json")) continue;
+    for (const char* part : {"config.json", "model.safetensors", "pytorch_model.bin"})
+      names.push_back(base::StrCat(module.path().filename().string(), "/", part));
+  }
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    if (std::filesystem::exists(base::StrCat(folder, "/", name))) use(name);
+  }
 }
 
 // Everything of a model's folder but its weights.
 void CopyFolderFiles(const std::string& from, const std::string& to) {
   std::error_code error;
-  for (const char* name :
-       {"config.json", "open_clip_config.json", "preprocessor_config.json", "processor_config.json", "README.md",
-        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-        "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "modules.json",
-        "sentence_bert_config.json", "config_sentence_transformers.json"})
-    CopyIfThere(from, to, name);
-  // Folders of sentence encoders keep a small configuration in a folder for each module, e.g. 1_Pooling.
-  for (const auto& module : std::filesystem::directory_iterator(from, error)) {
-    const std::string name = module.path().filename().string();
-    if (!std::filesystem::exists(module.path() / "config.json")) continue;
-    std::filesystem::create_directories(to + "/" + name, error);
-    for (const char* part : {"config.json", "model.safetensors", "pytorch_model.bin"})
-      CopyIfThere(from + "/" + name, to + "/" + name, part);
+  const auto copy = [&](const std::string& name) {
+    std::filesystem::create_directories(std::filesystem::path(to + "/" + name).parent_path(), error);
+    base::WriteTextFileAtomically(to + "/" + name, base::ReadTextFile(from + "/" + name));
+  };
+  for (const char* name : {"config.json", "preprocessor_config.json", "processor_config.json", "generation_config.json",
+                           "chat_template.jinja", "chat_template.json", "README.md"}) {
+    if (std::filesystem::exists(base::StrCat(from, "/", name))) copy(name);
   }
+  ForEachTextFile(from, copy);
 }
 
 // |a - b| / |a|
@@ -229,6 +252,11 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   base::ContentHasher hasher;
   hasher.Add(model->config_.Text()).Add(model->info_.input);
   if (options.precision != DType::kF32) hasher.Add(DTypeName(options.precision));
+  if (model->network_->CanEncodeTexts() || model->network_->CanDecode()) {
+    ForEachTextFile(folder, [&](const std::string& file) {
+      hasher.Add(file).Add(base::ReadTextFile(base::StrCat(folder, "/", file)));
+    });
+  }
   for (const NamedTensor& tensor : tensors) {
     const Tensor dense = tensor.tensor.Contiguous();
     hasher.Add(tensor.name).Add(dense.shape().ToString()).Add({dense.raw(), static_cast<size_t>(dense.size_bytes())});

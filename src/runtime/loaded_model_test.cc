@@ -99,6 +99,21 @@ TEST_F(ModelFolder, FingerprintFollowsWeightsConfigurationAndPreparation) {
   EXPECT_NE(Model::Load(folder_.path()).info().fingerprint, before);
 }
 
+TEST(Fingerprint, FollowsTheFilesThatTextsAreReadBy) {
+  const testing::TemporaryFolder folder;
+  const std::string clip = testing::SourcePath("tests/golden/clip_tiny");
+  for (const auto& file : std::filesystem::directory_iterator(clip))
+    std::filesystem::copy(file.path(), folder.File(file.path().filename().string()));
+  const std::string before = Model::Load(folder.path()).info().fingerprint;
+  std::filesystem::create_directory(folder.File("1_Pooling"));
+  base::WriteTextFileAtomically(folder.File("1_Pooling/config.json"), "{}");
+  const std::string pooled = Model::Load(folder.path()).info().fingerprint;
+  EXPECT_NE(pooled, before);
+  const std::string tokenizer = base::ReadTextFile(folder.File("tokenizer.json"));
+  base::WriteTextFileAtomically(folder.File("tokenizer.json"), tokenizer + "\n");
+  EXPECT_NE(Model::Load(folder.path()).info().fingerprint, pooled);
+}
+
 TEST_F(ModelFolder, SavedAsF16LoadsAgainAndAnswersAlike) {
   const Model model = Model::Load(folder_.path());
   const testing::TemporaryFolder copy;

@@ -49,6 +49,18 @@ STAGES = {
     "efficientnet": [(r"(?:efficientnet\.)?embeddings", "embeddings"), (r"(?:efficientnet\.)?encoder\.blocks\.(\d+)", r"blocks.\1"),
                      (r"(?:efficientnet\.)?encoder\.top_activation", "top"), (r"(?:efficientnet\.)?pooler", "pooled")],
 }
+LLAMA = [(r"model\.embed_tokens", "embeddings"), (r"model\.layers\.(\d+)", r"layers.\1"), (r"model\.norm", "norm")]
+# Language models, whose one input is a text.
+DECODERS = {"gpt2": [(r"transformer\.drop", "embeddings"), (r"transformer\.h\.(\d+)", r"layers.\1"), (r"transformer\.ln_f", "norm")],
+            "opt": [(r"model\.decoder\.layers\.(\d+)", r"layers.\1")],
+            **{kind: LLAMA for kind in ("gemma", "gemma3_text", "llama", "mistral", "qwen2", "qwen3")}}
+STAGES |= DECODERS
+# What make_golden.py does not serve, and why.
+OWN = "is an architecture of our own: it has no reference implementation to run"
+CHAINED = "writes about pictures: only its tiny golden files are compared, made by dump_golden.py"
+WITHOUT_REFERENCE = {"fovea-captioner": OWN, "fovea-dual-encoder": OWN, "lstm_lm": OWN, "show_and_tell": OWN, "show_attend_and_tell": OWN,
+                     **{kind: CHAINED for kind in ("blip", "blip-2", "git", "idefics", "idefics3", "llava", "llava_next", "paligemma", "qwen2_vl",
+                                                   "smolvlm", "t5", "vision-encoder-decoder")}}
 JOINT = {"lxmert": lxmert, "visual_bert": visual_bert}
 
 
@@ -78,6 +90,15 @@ def torch_net(config: dict) -> torch.nn.Module:
     return getattr(torchvision_nets, kind)(classes=classes, **{key: config.get(key, value) for key, value in keys.items()})
 
 
+def restore_padding_rows(model: torch.nn.Module, weights: dict) -> None:
+    """Some classes of transformers 5 (ChineseCLIP) write zeros over the vector of the padding token after loading; the file is right."""
+    for name, module in model.named_modules():
+        stored = weights.get(f"{name}.weight")
+        if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None and stored is not None:
+            with torch.no_grad():
+                module.weight[module.padding_idx] = stored[module.padding_idx].float()
+
+
 def load(folder: Path, architecture) -> torch.nn.Module:
     """The reference with its weights, in float32 and evaluation mode. `architecture`: transformers' class, None for the configuration's."""
     config = read_config(folder)
@@ -92,7 +113,11 @@ def load(folder: Path, architecture) -> torch.nn.Module:
         cls = getattr(transformers, name) if name else transformers.AutoModel
         model, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         if any("pooler." in key for key in report["missing_keys"]) and "add_pooling_layer" in inspect.signature(cls.__init__).parameters:
-            model, report = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, add_pooling_layer=False)
+            settings = AutoConfig.from_pretrained(folder)
+            if hasattr(settings, "add_pooling_layer"):  # as a key of the configuration it would hide the argument
+                del settings.add_pooling_layer
+            model, report = cls.from_pretrained(folder, config=settings, dtype=torch.float32, output_loading_info=True, add_pooling_layer=False)
+        restore_padding_rows(model, read_weights(folder))
         # Parts that nothing uses may be missing; where they matter, their new random weights give numbers that nothing can equal.
         if report["missing_keys"]:
             print(f"{folder}: the checkpoint lacks {sorted(report['missing_keys'])[:5]} of {cls.__name__}", file=sys.stderr)
