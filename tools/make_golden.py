@@ -101,7 +101,8 @@ def text_arguments(folder: Path, config, model) -> tuple:
         made = dict(tokenizer(TEXTS, padding="max_length" if is_siglip else "longest", truncation=True,
                               max_length=min(longest, tokenizer.model_max_length), return_tensors="pt"))
     else:
-        mask = torch.arange(min(longest, 12))[None, :] < torch.tensor([min(longest, 12), min(longest, 5)])[:, None]
+        short = min(longest, 12 if config.model_type in folders.DECODERS else 5)
+        mask = torch.arange(min(longest, 12))[None, :] < torch.tensor([min(longest, 12), short])[:, None]
         ids = torch.randint(5, text.vocab_size, mask.shape, generator=torch.Generator().manual_seed(2))
         pad = getattr(text, "pad_token_id", None)
         made = {"input_ids": torch.where(mask, ids, 0 if pad is None else pad), "attention_mask": mask.long()}
