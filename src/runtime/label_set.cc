@@ -82,6 +82,12 @@ void WriteCache(const std::string& file, const Tensor& features) {
 
 }  // namespace
 
+std::vector<std::string> LabelTexts(const std::vector<std::string>& names, const std::string& pattern) {
+  std::vector<std::string> texts;
+  for (const std::string& name : names) texts.push_back(Filled(pattern, name));
+  return texts;
+}
+
 LabelFeatures EncodeLabels(const LoadedModel& model, const std::vector<std::string>& names,
                            const LabelOptions& options) {
   Check(model, names, options);
@@ -91,9 +97,7 @@ LabelFeatures EncodeLabels(const LoadedModel& model, const std::vector<std::stri
   if (features.defined()) return {names, features};
   std::vector<Tensor> by_template;
   for (const std::string& pattern : options.templates) {
-    std::vector<std::string> texts;
-    for (const std::string& name : names) texts.push_back(Filled(pattern, name));
-    by_template.push_back(L2Normalize(model.TextFeatures(texts)));  // [N,D]
+    by_template.push_back(L2Normalize(model.TextFeatures(LabelTexts(names, pattern))));  // [N,D]
   }
   features = L2Normalize(Mean(Stack(by_template, 0), {0})).Contiguous();  // [N,D]
   WriteCache(file, features);

@@ -19,6 +19,9 @@ struct LabelFeatures {
   Tensor features;  // [N,D], normalised
 };
 
+// `names` in a template: each in the place of its "{}".
+std::vector<std::string> LabelTexts(const std::vector<std::string>& names, const std::string& pattern);
+
 // Throws kUnimplemented when the model compares no pictures with texts, kInvalidArgument for no labels, an empty label,
 // or a template without "{}".
 LabelFeatures EncodeLabels(const LoadedModel& model, const std::vector<std::string>& names,

@@ -53,6 +53,9 @@ std::vector<std::string> ReadClassNames(const base::Config& config) {
   return names;
 }
 
+// Whether a model of two towers was trained to tell classes by their names.
+bool TellsClassesByNames(const base::Config& config) { return config.Has("id2label") && config.Has("label_templates"); }
+
 // What the folder says about preparing pictures. In the order of transformers: a processor_config.json counts when it
 // holds the image processor too.
 std::optional<base::Config> PreprocessorFile(const std::string& folder) {
@@ -382,17 +385,28 @@ void LoadedModel::ForEachBatch(
   }
 }
 
+const Tensor& LoadedModel::OwnLabelFeatures() const {
+  std::call_once(own_labels_once_, [&] {
+    const auto templates = config_.Require<std::vector<std::string>>("label_templates");
+    own_labels_ = EncodeLabels(*this, class_names_, {.templates = templates}).features;
+  });
+  return own_labels_;
+}
+
 std::vector<Analysis> LoadedModel::Analyze(std::span<const Image> images, int64_t top_k) const {
   std::vector<Analysis> analyses;
   ForEachBatch(images, [&](const models::ImageOutputs& outputs, size_t, size_t count) {
     const Tensor features = outputs.features.Contiguous();
     const int64_t feature_size = features.dim(1);
+    Tensor logits = outputs.logits;
+    if (top_k > 0 && TellsClassesByNames(config_))
+      logits = network_->MatchLogits(features, OwnLabelFeatures()).Contiguous();  // [B,V]
     for (int64_t i = 0; i < static_cast<int64_t>(count); ++i) {
       Analysis analysis;
       analysis.embedding = Normalized(features.data<float>() + i * feature_size, feature_size);
-      if (top_k > 0 && outputs.logits.defined()) {
-        const int64_t classes = outputs.logits.dim(1);
-        analysis.labels = TopLabels(outputs.logits.data<float>() + i * classes, classes, top_k, class_names_);
+      if (top_k > 0 && logits.defined()) {
+        const int64_t classes = logits.dim(1);
+        analysis.labels = TopLabels(logits.data<float>() + i * classes, classes, top_k, class_names_);
       }
       analyses.push_back(std::move(analysis));
     }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,7 +54,9 @@ class LoadedModel {
   // The same for a network that sees patches (SigLIP 2 NaFlex).
   models::PatchInputs PreparePatches(std::span<const Image> images) const;
 
-  // Features and logits of pictures. Pictures that come out in one size run as one batch.
+  // Features of pictures and the model's own classes: its classifier's, or, in a model that compares pictures with
+  // texts and was trained to tell classes by their names ("id2label" and "label_templates" of its config.json), those
+  // of the names. Pictures that come out in one size run as one batch.
   std::vector<Analysis> Analyze(std::span<const Image> images, int64_t top_k) const;
 
   // Features of pictures, [B,D], not normalised.
@@ -72,12 +75,17 @@ class LoadedModel {
   void ForEachBatch(std::span<const Image> images,
                     const std::function<void(const models::ImageOutputs&, size_t begin, size_t count)>& use) const;
 
+  // Features of the names of its own classes, [V,D]; computed at the first use.
+  const Tensor& OwnLabelFeatures() const;
+
   base::Config config_;
   media::PreprocessSpec preprocess_;
   std::optional<media::PatchSpec> patches_;  // of a network that sees patches; preprocess_ is unused then
   std::unique_ptr<models::Model> network_;
   std::unique_ptr<TextEncoder> texts_;
   std::vector<std::string> class_names_;
+  mutable std::once_flag own_labels_once_;
+  mutable Tensor own_labels_;
   ModelInfo info_;
 };
 

@@ -27,7 +27,9 @@ std::vector<std::string> ClassNames(const base::Config& config) {
   return names;
 }
 
-base::Config WithClasses(const base::Config& config, const std::vector<std::string>& classes) {
+// `templates`: those that tell classes by their names, see Recipe::label_templates.
+base::Config WithClasses(const base::Config& config, const std::vector<std::string>& classes,
+                         const std::vector<std::string>& templates) {
   json edited = config.json();
   json by_id = json::object(), by_label = json::object();
   for (size_t i = 0; i < classes.size(); ++i) {
@@ -36,6 +38,10 @@ base::Config WithClasses(const base::Config& config, const std::vector<std::stri
   }
   edited["id2label"] = by_id;
   edited["label2id"] = by_label;
+  if (!templates.empty()) {
+    edited["label_templates"] = templates;
+    return base::Config::Parse(edited.dump(), config.source());
+  }
   edited["num_labels"] = classes.size();
   // An encoder without classes becomes a classifier as transformers names it: "ViTModel", "ViTForImageClassification".
   auto architectures = config.Get<std::vector<std::string>>("architectures", {});
@@ -136,7 +142,7 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
   const std::vector<std::string> base_classes = ClassNames(base_config);
   const bool has_new_classes = !classes.empty() && classes != base_classes;
   Network network{.model = nullptr,
-                  .config = has_new_classes ? WithClasses(base_config, classes) : base_config,
+                  .config = has_new_classes ? WithClasses(base_config, classes, recipe.label_templates) : base_config,
                   .base_folder = folder,
                   .class_names = classes.empty() ? base_classes : classes};
   network.model = entry.create(network.config);
@@ -154,10 +160,10 @@ Network BuildNetwork(const Recipe& recipe, const std::vector<std::string>& class
     network.preprocess = entry.input_spec(network.config);
   }
 
-  if (!classes.empty()) {
+  if (!classes.empty() && recipe.label_templates.empty()) {
     std::vector<std::string> one_more = classes;
     one_more.emplace_back("\x01");
-    const auto probe = Shapes(*entry.create(WithClasses(base_config, one_more)));
+    const auto probe = Shapes(*entry.create(WithClasses(base_config, one_more, {})));
     for (const auto& [path, shape] : Shapes(*network.model)) {
       if (probe.at(path) != shape) network.head.push_back(path);
     }

@@ -5,6 +5,11 @@
 
 #include "fovea/eval.h"
 #include "ops/loss.h"
+#include "ops/norm.h"
+#include "ops/reduce.h"
+#include "ops/shape.h"
+#include "runtime/label_set.h"
+#include "runtime/text_encoder.h"
 #include "train/objective_parts.h"
 
 namespace fovea::train {
@@ -13,11 +18,14 @@ namespace {
 class Classification final : public Objective {
  public:
   Classification(const Recipe& recipe, const Network& network, const Processes& processes)
-      : recipe_(recipe), network_(network), processes_(processes) {}
+      : recipe_(recipe),
+        network_(network),
+        processes_(processes),
+        texts_(network.base_folder, network.config.Require<std::string>("model_type")) {}
 
   double Accumulate(const Batch& batch, Trainable& trainable, uint64_t seed) const override {
     return AccumulateParts(recipe_, processes_, batch.pixels.dim(0), trainable, seed, [&](int64_t begin, int64_t end) {
-      const Tensor logits = network_.model->EncodeImages(RowsOf(batch.pixels, begin, end)).logits;  // [B,V]
+      const Tensor logits = Logits(RowsOf(batch.pixels, begin, end), ClassFeatures());  // [B,V]
       return CrossEntropy(logits, RowsOf(batch.labels, begin, end),
                           {.label_smoothing = static_cast<float>(recipe_.label_smoothing)});
     });
@@ -28,8 +36,9 @@ class Classification final : public Objective {
     std::vector<int64_t> labels;
     double loss = 0;
     Batch batch;
+    const Tensor classes_by_name = ClassFeatures();
     while (loader.Next(kValidationBatch, batch)) {
-      const Tensor logits = network_.model->EncodeImages(batch.pixels).logits;  // [B,V]
+      const Tensor logits = Logits(batch.pixels, classes_by_name).Contiguous();  // [B,V]
       loss += CrossEntropy(logits, batch.labels).item() * static_cast<double>(batch.keys.size());
       scores.insert(scores.end(), logits.values<float>().begin(), logits.values<float>().end());
       labels.insert(labels.end(), batch.labels.values<int64_t>().begin(), batch.labels.values<int64_t>().end());
@@ -66,10 +75,40 @@ class Classification final : public Objective {
   }
 
  private:
+  // Features of the classes' names, [V,D], as runtime::EncodeLabels makes them; undefined where a head tells classes.
+  Tensor ClassFeatures() const {
+    if (recipe_.label_templates.empty()) return {};
+    std::vector<Tensor> by_template;
+    for (const std::string& pattern : recipe_.label_templates) {
+      const auto inputs = texts_.Prepare(*network_.model, runtime::LabelTexts(network_.class_names, pattern));
+      by_template.push_back(L2Normalize(network_.model->EncodeTexts(inputs).features));  // [V,D]
+    }
+    return L2Normalize(Mean(Stack(by_template, 0), {0}));
+  }
+
+  Tensor Logits(const Tensor& pixels, const Tensor& classes) const {  // [B,V]
+    const models::ImageOutputs outputs = network_.model->EncodeImages(pixels);
+    return classes.defined() ? network_.model->MatchLogits(outputs.features, classes) : outputs.logits;
+  }
+
   const Recipe& recipe_;
   const Network& network_;
   const Processes& processes_;
+  runtime::TextEncoder texts_;
 };
+
+void RequireClasses(const Recipe& recipe, const Network& network) {
+  const bool matches = network.model->HowItMatches() != models::Matching::kNone && network.model->CanEncodeTexts();
+  Require(network.class_names.size() >= 2, "[train] expected data with two classes or more, got ",
+          network.class_names.size());
+  if (!recipe.label_templates.empty()) {
+    if (matches) return;
+    Fail(ErrorCode::kUnimplemented, "[train] data.label_templates needs a model that compares pictures with texts; ",
+         recipe.model, " does not");
+  }
+  Require(!network.head.empty(), "[train] ", recipe.model, " has no classifier",
+          matches ? "; hint: data.label_templates: [\"a photo of a {}\"] tells classes by their names" : "");
+}
 
 }  // namespace
 
@@ -100,8 +139,7 @@ std::unique_ptr<Objective> MakeObjective(const Recipe& recipe, const Network& ne
   if (!network.model->CanEncodeImages())
     Fail(ErrorCode::kUnimplemented, "[train] the model ", recipe.model, " does not encode pictures");
   if (recipe.task == Task::kDistill) return MakeDistillation(recipe, network, processes);
-  Require(network.class_names.size() >= 2 && !network.head.empty(), "[train] ", recipe.model,
-          " has no classifier, or the data has fewer than two classes");
+  RequireClasses(recipe, network);
   return std::make_unique<Classification>(recipe, network, processes);
 }
 

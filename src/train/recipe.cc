@@ -110,7 +110,7 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   CheckKeys(data, "data.",
             {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
              "shuffle_buffer", "threads", "augment", "cache_features", "cache_grids", "weak_labels",
-             "captions_per_picture", "prompt", "prompt_field", "target_field", "max_tokens"});
+             "captions_per_picture", "prompt", "prompt_field", "target_field", "max_tokens", "label_templates"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -125,6 +125,9 @@ void ReadData(const base::Config& recipe, const std::filesystem::path& folder, R
   data.Read("top_classes", r.top_classes, 0, 1e6);
   Require(r.classes.empty() || r.top_classes == 0, "[recipe] ", data.source(),
           ": data.classes and data.top_classes exclude each other");
+  data.Read("label_templates", r.label_templates);
+  Require(r.label_templates.empty() || r.task == Task::kClassify, "[recipe] ", data.source(),
+          ": data.label_templates serves the task classify");
   data.Read("image_size", r.image_size, 0, 4096);
   data.Read("shuffle_buffer", r.shuffle_buffer, 1, 1e7);
   data.Read("threads", r.loader_threads, 0, 256);

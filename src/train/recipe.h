@@ -59,9 +59,10 @@ struct Recipe {
   std::vector<std::string> train_paths, validation_paths;
   double validation_share = 0;
   std::string label_field;
-  std::vector<std::string> classes;  // empty: all that occur
-  int64_t top_classes = 0;           // 0: all; else the most frequent ones
-  int64_t image_size = 0;            // px; 0: as the model's preprocessing says
+  std::vector<std::string> classes;          // empty: all that occur
+  int64_t top_classes = 0;                   // 0: all; else the most frequent ones
+  std::vector<std::string> label_templates;  // classes are told by their names in these sentences; empty: by a head
+  int64_t image_size = 0;                    // px; 0: as the model's preprocessing says
   int64_t shuffle_buffer = 10'000;
   int64_t loader_threads = 0;  // 0: half of the cores
   AugmentOptions augment;

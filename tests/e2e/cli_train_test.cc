@@ -85,5 +85,40 @@ TEST(CliTrain, PrintsJsonLinesAndAModelThatClassifies) {
   EXPECT_NE(bad.err.find("did you mean \"steps\""), std::string::npos) << bad.err;
 }
 
+// A model of two towers learns classes by their names: it classifies with them afterwards, and still compares pictures
+// with any words.
+TEST(CliTrain, TellsClassesByTheirNames) {
+  const testing::TemporaryFolder folder;
+  train::WriteColourPictures(folder.File("pictures"), 12);
+  // Words that the tokenizer knows.
+  for (const auto& [colour, word] : {std::pair{"blue", "dog"}, {"green", "temple"}, {"red", "cup"}})
+    std::filesystem::rename(folder.File("pictures/") + colour, folder.File("pictures/") + word);
+  const std::string recipe = folder.File("recipe.json");
+  WriteBytes(recipe, R"({"output": "run", "seed": 3, "steps": 60, "batch_size": 12, "model": ")" +
+                         testing::SourcePath("tests/golden/clip_tiny") +
+                         R"(", "data": {"train": ["pictures"], "validation_share": 0.2, "augment": false,
+                                        "label_templates": ["a photo of a {}", "{}"]},
+                         "optimizer": {"learning_rate": 0.003}})");
+  const Result trained = RunFovea({"train", recipe, "--json", "--quiet"});
+  ASSERT_EQ(trained.exit, 0) << trained.err;
+  const std::string picture = folder.File("pictures/temple/3.png"), model = folder.File("run");
+  const Result own = RunFovea({"classify", picture, "--model", model, "--json"});
+  ASSERT_EQ(own.exit, 0) << own.err;
+  const auto labels = own.Lines().at(0)["labels"];
+  EXPECT_EQ(labels.size(), 3u);
+  EXPECT_EQ(labels[0]["label"], "temple");
+  // The same as when the names are given in the same sentences.
+  const Result given = RunFovea({"classify", picture, "--model", model, "--json", "--labels", "cup,dog,temple",
+                                 "--template", "a photo of a {}", "--template", "{}"});
+  ASSERT_EQ(given.exit, 0) << given.err;
+  EXPECT_EQ(given.Lines().at(0)["labels"], labels);
+  EXPECT_EQ(RunFovea({"embed", "--text", "a dog", "--model", model, "--json"}).exit, 0);
+
+  train::WriteTinyModel(folder.File("base"));
+  const Result refused = RunFovea({"train", recipe, "--set", "output=other", "--set", "model=" + folder.File("base")});
+  EXPECT_NE(refused.exit, 0);
+  EXPECT_NE(refused.err.find("label_templates"), std::string::npos) << refused.err;
+}
+
 }  // namespace
 }  // namespace fovea::e2e
