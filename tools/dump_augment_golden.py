@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/train/augment.safetensors: what torchvision and Pillow make of one small picture.
 
-    python tools/dump_augment_golden.py        (torchvision 0.28 beside torch 2.13, Pillow 13)
+    python tools/dump_augment_golden.py        # needs tools/requirements.txt and tools/requirements-torchvision.txt
 
 "picture" u8 [Y,X,3]; "NAME@STRENGTH": torchvision.transforms.autoaugment._apply_op at that share of RandAugment's range, bilinear, filled
 with 128; "brightness@F", "contrast@F", "saturation@F", "hue@F": torchvision.transforms.functional.adjust_*.
@@ -10,6 +10,7 @@ import pathlib
 
 import numpy as np
 from PIL import Image
+import golden.vision_transforms  # noqa: F401  makes torchvision importable
 from torchvision.transforms import InterpolationMode, autoaugment
 from torchvision.transforms import functional as F
 

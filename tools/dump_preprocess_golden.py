@@ -2,7 +2,7 @@
 """Writes tests/golden/media/parity.{json,bin}: what the image processors of transformers (Pillow backend), torchvision and open_clip
 make of 50 pictures of odd sizes, for every configuration that matters.
 
-    python tools/dump_preprocess_golden.py            # needs tools/requirements.txt
+    python tools/dump_preprocess_golden.py            # needs tools/requirements.txt and tools/requirements-torchvision.txt
 
 The pictures are formulas or parts of samples/, so that only results are stored. parity.json has "pictures" (see picture), "crc" (CRC-32 of
 the pixels of each) and "configs" (name -> the JSON file that our program reads). parity.bin has a record for each configuration, in the
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+import golden.vision_transforms  # noqa: F401  makes torchvision importable
 from dump_media_golden import OUT, pattern, write_records
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,20 +199,5 @@ def main():
     print(f"{len(configs)} configurations, {len(names)} pictures, {sum((OUT / f'parity.{e}').stat().st_size for e in ('json', 'bin'))} bytes")
 
 
-def import_torchvision():
-    """torchvision's compiled operators need the very build of torch it was made for; its transforms do not."""
-    try:
-        import torchvision
-    except (ImportError, RuntimeError):
-        for module in [module for module in sys.modules if module.startswith("torchvision")]:
-            del sys.modules[module]
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-        import_torchvision.library = library
-
-
 if __name__ == "__main__":
-    import_torchvision()
     main()
