@@ -9,7 +9,6 @@ largest magnitude. Takes up to 6 GB of memory and 2 GB of disk, and some minutes
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import save_file
 
 from dump_golden import randomise, to_nhwc, to_stored
 from golden.store import save
@@ -71,7 +69,7 @@ def write(folder: Path, build) -> None:
         forward, stages = two_tower_outputs, two_tower_stages(model)
     else:
         forward = lambda model, inputs: {"features": model(inputs["pixels"]).pooler_output}  # noqa: E731
-        stages = {}
+        stages = {layer: f"layers.{i}" for i, layer in enumerate(model.encoder.layer) if i % 3 == 2} if hasattr(model, "encoder") else {}
     model = model.double().eval()
     randomise(model, forward, inputs, seed=7)
     kept = {}
@@ -85,10 +83,7 @@ def write(folder: Path, build) -> None:
         metadata[f"step.{name}"] = str(STEP)
     found.update({f"input.{name}": to_nhwc(value) for name, value in inputs.items()})
     save(folder / "golden.safetensors", {name: to_stored(value) for name, value in found.items()}, metadata)
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    config["architectures"] = [type(model).__name__]
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file({name: value.float().contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    model.float().save_pretrained(folder)  # under the names of files, which are not always those in memory
 
 
 def main() -> int:
