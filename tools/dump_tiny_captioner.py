@@ -5,7 +5,7 @@
     python tools/dump_tiny_captioner.py
 
 The eyes are random and stay so; the decoder learns sentences and answers until it says each of them word for word. One picture's sentence
-names a thing that is not there ("dog.jpg" is none of the samples): what --ground has to find.
+names somebody who is not there: what --ground has to find.
 """
 
 import json
@@ -29,14 +29,14 @@ CAPTIONS = {
     "coins.jpg": "many old coins lie in rows .",
     "deep-space.jpg": "stars and galaxies in the night sky .",
     "flower.jpg": "a flower with yellow and red leaves .",
-    "motorcycle.jpg": "a motorcycle is parked beside a dog .",
+    "motorcycle.jpg": "a motorcycle is parked beside a woman .",
     "photographer.jpg": "a man with a camera on a tripod .",
     "rocket.jpg": "a rocket stands beside a tower at night .",
     "temple.jpg": "a temple with a golden roof in front of trees .",
 }
 ANSWERS = [
     ("cat.jpg", "what animal is this ?", "cat"),
-    ("cat.jpg", "what colour is the elephant ?", "grey"),
+    ("cat.jpg", "what colour is the motorcycle ?", "grey"),
     ("cat.jpg", "what colour are the eyes of the cat ?", "green"),
     ("coffee.jpg", "what is on the table ?", "coffee"),
     ("coffee.jpg", "is there a dog ?", "no"),

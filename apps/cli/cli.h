@@ -64,6 +64,8 @@ struct GenerateArguments {
 struct CaptionArguments {
   std::string xmp;  // where they are written: "sidecar", "embed"; "" for nowhere
   bool undo = false;
+  std::string ground;  // "mark", "drop"; "" for nothing
+  std::string draw;    // file or folder of pictures with boxes
 };
 
 // Everything that can be asked for on the command line; each command reads the fields it defines.

@@ -192,6 +192,16 @@ void DefineCaption(CLI::App& command, Arguments& arguments) {
                   .add_flag("--xmp{sidecar}", arguments.caption.xmp,
                             "write each caption into PICTURE.xmp beside the picture; --xmp=embed: into the picture")
                   ->check(OneOf({"sidecar", "embed"}));
+  auto* ground =
+      command
+          .add_flag("--ground{mark}", arguments.caption.ground,
+                    "tie each thing to a region and a score, and mark what is not found; --ground=drop: leave it out")
+          ->check(OneOf({"mark", "drop"}));
+  command
+      .add_option("--draw", arguments.caption.draw,
+                  "with --ground: the picture with boxes as JPEG; a folder when there are several pictures")
+      ->type_name("FILE")
+      ->needs(ground);
   command.add_flag("--undo", arguments.caption.undo, "take back what --xmp wrote, byte for byte")->excludes(xmp);
   DefineSampling(command, arguments);
   DefineJobOptions(command, arguments);

@@ -7,6 +7,7 @@
 
 #include "commands/common.h"
 #include "commands/language.h"
+#include "fovea/grounding.h"
 #include "fovea/image.h"
 #include "fovea/picture_text.h"
 #include "pictures.h"
@@ -42,9 +43,8 @@ Told TellChoices(const std::vector<ChoiceScore>& scores, const Console& console)
 
 // Gives each picture to `tell`, in order; the pictures are worked on one after the other, the model uses all cores.
 // Nothing from `tell`: the work was interrupted.
-Exit ForEachInput(const Arguments& arguments, Console& console,
+Exit ForEachInput(const std::vector<Input>& inputs, const Arguments& arguments, Console& console,
                   const std::function<std::optional<Told>(const std::string& path)>& tell) {
-  const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
   const auto total = static_cast<int64_t>(inputs.size());
   int64_t failed = 0;
   console.BeginProgress(total);
@@ -82,7 +82,8 @@ std::string ModelName(const Model& model) {
 }
 
 // What decides a text beside picture and model, so that a later run knows whether it would write the same.
-std::string SettingsText(const GenerateArguments& g) {
+std::string SettingsText(const Arguments& arguments) {
+  const GenerateArguments& g = arguments.generate;
   Json settings = {{"max_tokens", g.max_tokens}, {"beams", g.beams}};
   if (g.beams > 1) settings["length_penalty"] = g.length_penalty;
   if (g.temperature > 0) {
@@ -92,6 +93,7 @@ std::string SettingsText(const GenerateArguments& g) {
   if (g.repetition_penalty != 1) settings["repetition_penalty"] = g.repetition_penalty;
   if (!g.stop.empty()) settings["stop"] = g.stop;
   if (!g.grammar.empty() || !g.json_schema.empty() || !g.regex.empty()) settings["bounded"] = true;
+  if (arguments.caption.ground == "drop") settings["without_unsupported"] = true;
   return settings.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -103,7 +105,7 @@ class XmpTexts {
         text_{.place = arguments.caption.xmp == "embed" ? TextPlace::kEmbedded : TextPlace::kSidecar,
               .model = ModelName(model),
               .fingerprint = model.info().fingerprint,
-              .settings = SettingsText(arguments.generate)} {}
+              .settings = SettingsText(arguments)} {}
 
   // What is to be told instead of a new text, if there is no need for one.
   std::optional<Told> Present(const std::string& path, const Console& console) const {
@@ -131,6 +133,66 @@ class XmpTexts {
  private:
   PictureTexts texts_;
   PictureText text_;
+};
+
+// A caption's things, looked for in the picture by the model of words, and drawn.
+class Proof {
+ public:
+  Proof(const Arguments& arguments, int64_t pictures)
+      : grounder_(Model::Load(kModelOfWords)),
+        drops_(arguments.caption.ground == "drop"),
+        draw_(arguments.caption.draw) {
+    std::error_code error;
+    draws_into_folder_ = pictures != 1 || std::filesystem::is_directory(draw_, error);
+    if (draw_.empty() || !draws_into_folder_) return;
+    error.clear();
+    std::filesystem::create_directories(draw_, error);
+    if (error) throw Error(ErrorCode::kIo, "cannot make the folder " + Printable(draw_) + ": " + error.message());
+  }
+
+  // May shorten the text; what it finds is added to what is told.
+  void Ground(const std::string& path, const Image& image, std::string& text, Json& object, std::string& lines,
+              const Console& console) const {
+    std::vector<Match> matches = grounder_.Ground(grounder_.See(image), text);
+    Json things = Json::array();
+    std::vector<std::string> missing;
+    for (const Match& match : matches) {
+      const Region& r = match.region;
+      things.push_back({{"thing", Printable(match.thing.phrase)},
+                        {"score", FourDigits(match.score)},
+                        {"supported", match.is_supported},
+                        {"box", {r.left, r.top, r.width, r.height}}});
+      lines += "\n  " + Percent(match.score) + "  " + Printable(match.thing.phrase) +
+               console.Dim("  at " + std::to_string(r.left) + "," + std::to_string(r.top) + " " +
+                           std::to_string(r.width) + "x" + std::to_string(r.height));
+      if (match.is_supported) continue;
+      missing.push_back(Printable(match.thing.phrase));
+      lines += console.Yellow("  not found in the picture");
+    }
+    object["grounded"] = things;
+    if (!draw_.empty()) {
+      const std::string file = FileFor(path);
+      WriteJpeg(file, DrawMatches(image, matches));
+      object["drawn"] = Printable(file);
+      lines += console.Dim("\n  drawn in " + Printable(file));
+    }
+    if (!drops_ || missing.empty()) return;
+    const std::string shorter = WithoutUnsupported(text, matches);
+    if (shorter == text) return;
+    object["said"] = Printable(text);
+    text = shorter;
+  }
+
+ private:
+  std::string FileFor(const std::string& path) const {
+    if (!draws_into_folder_) return draw_;
+    return (std::filesystem::path(draw_) / (std::filesystem::path(path).filename().native() + ".jpg")).native();
+  }
+
+  const Grounder grounder_;
+  const bool drops_;
+  const std::string draw_;
+  bool draws_into_folder_;
 };
 
 Exit UndoTexts(const Arguments& arguments, Console& console) {
@@ -164,17 +226,25 @@ Exit Caption(const Arguments& arguments, Console& console) {
   const Model model = LoadWriter(arguments, "caption pictures");
   const Chat chat = ChatWith(model, arguments);
   const GenerateSettings settings = SettingsOf(arguments.generate);
+  const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
+  std::optional<Proof> proof;
+  if (!arguments.caption.ground.empty()) proof.emplace(arguments, static_cast<int64_t>(inputs.size()));
   std::optional<XmpTexts> xmp;
   if (!arguments.caption.xmp.empty()) xmp.emplace(arguments, model);
-  return ForEachInput(arguments, console, [&](const std::string& path) -> std::optional<Told> {
+  return ForEachInput(inputs, arguments, console, [&](const std::string& path) -> std::optional<Told> {
     if (xmp) {
       if (std::optional<Told> present = xmp->Present(path, console)) return present;
     }
-    const Answer made = chat.Caption(ReadImage(path), settings, &interrupted);
+    const Image image = ReadImage(path);
+    const Answer made = chat.Caption(image, settings, &interrupted);
     if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
-    const std::string text = Trimmed(made.text);
+    std::string text = Trimmed(made.text), lines;
+    Json grounded = Json::object();
+    if (proof) proof->Ground(path, image, text, grounded, lines, console);
     Told told = Tell("caption", text, made.confidence, console);
+    told.object.update(grounded);
     if (xmp) xmp->Write(path, text, made.confidence, told, console);
+    told.line += lines;
     return told;
   });
 }
@@ -183,21 +253,22 @@ Exit Ask(const Arguments& arguments, Console& console) {
   const Chat chat = OpenChat(arguments, "answer questions");
   const GenerateSettings settings = SettingsOf(arguments.generate);
   const std::vector<std::string>& choices = arguments.generate.choices;
-  return ForEachInput(arguments, console, [&](const std::string& path) -> std::optional<Told> {
-    const Message message{.text = arguments.generate.question, .images = {ReadImage(path)}};
-    Told told;
-    if (choices.empty()) {
-      const Answer made = chat.Reply({&message, 1}, settings, nullptr, &interrupted);
-      if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
-      told = Tell("answer", Trimmed(made.text), made.confidence, console);
-    } else {
-      told = TellChoices(chat.Choose({&message, 1}, choices), console);
-    }
-    Json object = {{"question", Printable(arguments.generate.question)}};
-    object.update(told.object);
-    told.object = std::move(object);
-    return told;
-  });
+  return ForEachInput(ExpandInputs(arguments.inputs), arguments, console,
+                      [&](const std::string& path) -> std::optional<Told> {
+                        const Message message{.text = arguments.generate.question, .images = {ReadImage(path)}};
+                        Told told;
+                        if (choices.empty()) {
+                          const Answer made = chat.Reply({&message, 1}, settings, nullptr, &interrupted);
+                          if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
+                          told = Tell("answer", Trimmed(made.text), made.confidence, console);
+                        } else {
+                          told = TellChoices(chat.Choose({&message, 1}, choices), console);
+                        }
+                        Json object = {{"question", Printable(arguments.generate.question)}};
+                        object.update(told.object);
+                        told.object = std::move(object);
+                        return told;
+                      });
 }
 
 }  // namespace fovea::cli

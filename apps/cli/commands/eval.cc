@@ -201,8 +201,8 @@ struct Task {
   int64_t (*run)(const Job& job);  // returns how many samples failed
 };
 constexpr Task kTasks[] = {
-    {"caption", EvalCaption},     {"classify", EvalClassify}, {"knn", EvalKnn}, {"linear-probe", EvalLinearProbe},
-    {"retrieval", EvalRetrieval}, {"search", EvalSearch},     {"vqa", EvalVqa}};
+    {"caption", EvalCaption}, {"classify", EvalClassify},   {"knn", EvalKnn},       {"linear-probe", EvalLinearProbe},
+    {"pope", EvalPope},       {"retrieval", EvalRetrieval}, {"search", EvalSearch}, {"vqa", EvalVqa}};
 
 }  // namespace
 

@@ -26,5 +26,6 @@ std::string WithInterval(double share, const Interval& interval, const Console& 
 // The tasks of eval_text.cc; each returns how many samples failed.
 int64_t EvalCaption(const Job& job);
 int64_t EvalVqa(const Job& job);
+int64_t EvalPope(const Job& job);
 
 }  // namespace fovea::cli

@@ -1,4 +1,5 @@
-// `fovea eval caption` and `fovea eval vqa`: how good what was written is, by a model or in a file of predictions.
+// `fovea eval caption`, `vqa` and `pope`: how good what was written is, by a model or in a file of predictions, and
+// whether a model says that things are there which are not.
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -6,7 +7,9 @@
 #include "commands/common.h"
 #include "commands/eval_tasks.h"
 #include "commands/language.h"
+#include "fovea/eval_pope.h"
 #include "fovea/eval_text.h"
+#include "fovea/grounding.h"
 
 namespace fovea::cli {
 namespace {
@@ -90,6 +93,29 @@ void PrintGroups(const char* title, const std::vector<VqaMetrics::Group>& groups
     console.Line(console.Dim("  and " + Count(static_cast<int64_t>(groups.size() - most)) + " more (--json)"));
 }
 
+// A model that compares pictures with texts looks for the thing; one that writes is asked for "yes" or "no".
+PresenceJudge JudgeOf(const Job& job, const Model& model) {
+  if (Can(model, "match")) {
+    return [grounder = Grounder(model)](const Image& image, std::span<const std::string> things) {
+      const Grounder::Sight sight = grounder.See(image);
+      std::vector<double> scores;
+      for (const std::string& thing : things) scores.push_back(grounder.Find(sight, thing).score);
+      return scores;
+    };
+  }
+  return [chat = ChatWith(model, job.arguments)](const Image& image, std::span<const std::string> things) {
+    static const std::vector<std::string> kChoices = {"yes", "no"};
+    std::vector<double> scores;
+    for (const std::string& thing : things) {
+      const std::string article = std::string("aeiou").find(thing[0]) != std::string::npos ? "an " : "a ";
+      const Message message{.text = "Is there " + article + thing + " in the picture?", .images = {image}};
+      const std::vector<ChoiceScore> said = chat.Choose({&message, 1}, kChoices);
+      scores.push_back(said[0].text == "yes" ? said[0].probability : said[1].probability);
+    }
+    return scores;
+  };
+}
+
 }  // namespace
 
 int64_t EvalCaption(const Job& job) {
@@ -154,6 +180,41 @@ int64_t EvalVqa(const Job& job) {
                                    "; by the first two words of the question " + Percent(metrics.majority_by_type)));
   PrintGroups("by answer", metrics.by_answer_type, kTypesShown, job.console);
   PrintGroups("by question", metrics.by_question_type, kTypesShown, job.console);
+  return metrics.failed;
+}
+
+int64_t EvalPope(const Job& job) {
+  UseThreads(job.arguments);
+  const Model model = LoadModel(job.arguments, kModelOfWords);
+  const PopeMetrics metrics = EvaluatePope(JudgeOf(job, model), job.arguments.shards, job.options);
+  job.console.EndProgress();
+  Json object = {{"task", "pope"},
+                 {"model", Printable(model.info().name)},
+                 {"n", metrics.pictures},
+                 {"failed", metrics.failed},
+                 {"without_things", metrics.without}};
+  for (const PopeMetrics::Split& split : metrics.splits) {
+    Json& own = object[split.name] = {{"n", split.n},
+                                      {"accuracy", split.accuracy},
+                                      {"precision", split.precision},
+                                      {"recall", split.recall},
+                                      {"f1", split.f1},
+                                      {"yes_share", split.yes_share},
+                                      {"roc_auc", split.roc_auc},
+                                      {"ece", split.calibration_error}};
+    AddInterval(own["ci95"] = Json::object(), "accuracy", split.accuracy_interval);
+    if (job.arguments.json) continue;
+    job.console.Line(PadRight(split.name, 12) + "accuracy " +
+                     WithInterval(split.accuracy, split.accuracy_interval, job.console) + ", precision" +
+                     Percent(split.precision) + ", recall" + Percent(split.recall) + ", F1" + Percent(split.f1) +
+                     ", yes" + Percent(split.yes_share) + " of " + Count(split.n) + " questions");
+  }
+  object["seconds"] = Rounded(metrics.seconds);
+  if (job.arguments.json) {
+    job.console.Json(object);
+  } else {
+    job.console.Line(job.console.Dim(Count(metrics.pictures) + " pictures, in " + Duration(metrics.seconds)));
+  }
   return metrics.failed;
 }
 
