@@ -41,7 +41,8 @@ PUBLIC = {
     "media": {"error.h", "image.h"},
     "hub": {"error.h", "hub.h"},
     "runtime": {"error.h", "image.h", "model.h", "chat.h", "doctor.h", "hub.h"},
-    "library": {"error.h", "image.h", "model.h", "library.h", "picture_text.h", "grounding.h"},
+    "library": {"error.h", "image.h", "model.h", "library.h", "picture_text.h", "grounding.h", "describe.h",
+                "contact_sheet.h"},
     "eval": {"error.h", "image.h", "model.h", "library.h", "grounding.h", "eval.h", "eval_text.h", "eval_pope.h"},
     "train": {"error.h", "image.h", "model.h", "eval.h", "eval_text.h", "train.h"},
 }

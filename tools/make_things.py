@@ -167,8 +167,9 @@ def main():
                 for word in (lemma, *others):
                     known.pop(word, None)
             things[kind][lemma] |= {lemma, *others}
-    text = ["// Made by tools/make_things.py from WordNet 3.0 (Princeton University, its licence allows any use with its notice) and the words",
-            "// of captions of Flickr8k and COCO. A line for each kind; forms of one word are joined by /, the first is the singular.",
+    text = ["// Made by tools/make_things.py from WordNet 3.0 (Copyright 2006 by Princeton University; its licence allows any use, and is",
+            "// https://wordnet.princeton.edu/license-and-commercial-use) and the words of captions of Flickr8k and COCO. Forms of one word",
+            "// are joined by /, the first is the singular.",
             '#include "library/things.h"', "", "namespace fovea::library {", "",
             "const std::vector<ThingsOfKind>& ThingsTable() {", "  static const std::vector<ThingsOfKind> table = {"]
     for kind in sorted(things):

@@ -46,6 +46,8 @@ struct EvalArguments {
 
 // What the commands that write text take.
 struct GenerateArguments {
+  double min_confidence = 0;  // below it: "not sure"
+  bool no_check = false;      // what a question takes for granted is not looked for
   std::string question, system;
   std::vector<std::string> images;  // of a chat
   int64_t max_tokens = 256, max_context = 0;
@@ -64,8 +66,15 @@ struct GenerateArguments {
 struct CaptionArguments {
   std::string xmp;  // where they are written: "sidecar", "embed"; "" for nowhere
   bool undo = false;
-  std::string ground;  // "mark", "drop"; "" for nothing
-  std::string draw;    // file or folder of pictures with boxes
+  std::string ground;           // "mark", "drop"; "" for nothing
+  std::string draw;             // file or folder of pictures with boxes
+  std::string style = "plain";  // or "screen-reader"
+  int64_t sentences = 1;
+  bool speak = false;
+  std::vector<std::string> questions;  // asked beside the caption
+  std::string html;                    // contact sheet
+  bool for_library = false;            // captions enter the library
+  std::string captioner;               // model that writes them
 };
 
 // Everything that can be asked for on the command line; each command reads the fields it defines.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cli.h"
+#include "commands/common.h"
 #include "fovea/model.h"
 
 namespace fovea::cli {
@@ -101,6 +102,12 @@ void DefineEmbed(CLI::App& command, Arguments& arguments) {
 void DefineIndex(CLI::App& command, Arguments& arguments) {
   command.add_option("DIR", arguments.inputs, "folders to add or refresh (default: all folders of the library)")
       ->type_name("DIR");
+  command.add_flag("--captions", arguments.caption.for_library,
+                   "have a model write a caption for each picture, which search then finds by its words");
+  command
+      .add_option("--captioner", arguments.caption.captioner,
+                  std::string("with --captions: the model that writes (default: ") + kModelThatTells + ")")
+      ->type_name("MODEL");
   DefineDatabase(command, arguments);
   DefineJobOptions(command, arguments);
 }
@@ -185,6 +192,18 @@ void DefineSampling(CLI::App& command, Arguments& arguments) {
       ->check(OneOf({"f32", "bf16", "int8"}));
 }
 
+// What caption and ask share.
+void DefineTelling(CLI::App& command, Arguments& arguments) {
+  command
+      .add_option("--min-confidence", arguments.generate.min_confidence,
+                  "say \"not sure\" below this confidence (default: 0)")
+      ->type_name("X")
+      ->check(CLI::Validator(CLI::Range(0.0, 1.0)).description(""));
+  command.add_flag("--no-check", arguments.generate.no_check,
+                   "answer as if what a question takes for granted were there");
+  command.add_flag("--speak", arguments.caption.speak, "say it aloud (with espeak-ng)");
+}
+
 void DefineCaption(CLI::App& command, Arguments& arguments) {
   command.add_option("IMAGE", arguments.inputs, "pictures, or folders of pictures")->type_name("IMAGE")->required();
   // A flag, so that `--xmp FOLDER` does not take the folder for a place.
@@ -202,6 +221,21 @@ void DefineCaption(CLI::App& command, Arguments& arguments) {
                   "with --ground: the picture with boxes as JPEG; a folder when there are several pictures")
       ->type_name("FILE")
       ->needs(ground);
+  auto* style = command
+                    .add_option("--style", arguments.caption.style,
+                                "screen-reader: people, things, setting and text, hedged where unsure")
+                    ->type_name("plain|screen-reader")
+                    ->check(OneOf({"plain", "screen-reader"}));
+  command.add_option("--sentences", arguments.caption.sentences, "with --style screen-reader: 1 or 3 (default: 1)")
+      ->type_name("1|3")
+      ->check(CLI::Validator(CLI::IsMember(std::vector<int64_t>{1, 3})).description(""))
+      ->needs(style);
+  command.add_option("--ask", arguments.caption.questions, "also answer this question; may be repeated")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command.add_option("--html", arguments.caption.html, "write a page with the pictures, captions and answers")
+      ->type_name("FILE.html");
+  DefineTelling(command, arguments);
   command.add_flag("--undo", arguments.caption.undo, "take back what --xmp wrote, byte for byte")->excludes(xmp);
   DefineSampling(command, arguments);
   DefineJobOptions(command, arguments);
@@ -215,6 +249,7 @@ void DefineAsk(CLI::App& command, Arguments& arguments) {
   auto* choice = command.add_option("--choice", arguments.generate.choices,
                                     "a text that may be the answer (several times); with a probability for each");
   choice->type_name("TEXT")->allow_extra_args(false);
+  DefineTelling(command, arguments);
   DefineSampling(command, arguments);
   for (const char* bound : {"--json-schema", "--grammar", "--regex"}) choice->excludes(command.get_option(bound));
   DefineJobOptions(command, arguments);
@@ -297,6 +332,10 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("--max-tokens", arguments.generate.max_tokens, "tokens of a text at most (caption, vqa)")
       ->type_name("N")
       ->check(Range(1, 1'000'000));
+  command
+      .add_option("--captioner", arguments.caption.captioner,
+                  "model whose captions of the pictures are looked up, too (search; default: none)")
+      ->type_name("MODEL");
   command.add_option("--foreign", eval.foreign, "shards whose captions no picture of --data fits (search)")
       ->type_name("SHARD.tar");
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/library.h"
 #include "fovea/model.h"
 
 namespace fovea {
@@ -146,6 +147,8 @@ struct SearchEvaluationOptions {
   int64_t captions = 400;            // at most so many of each shard's, evenly spread
   int64_t limit = 20;                // pictures an answer may hold
   const Model* labeler = nullptr;    // as IndexOptions::labeler
+  // Whose captions are looked up, too, as after Library::Caption; nullptr for none.
+  const LibraryCaptioner* captioner = nullptr;
 };
 // Throws kUnimplemented when the model compares no pictures with texts, kInvalidArgument for a query without marks, and
 // kNotFound, kCorruptData for a shard.

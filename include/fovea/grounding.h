@@ -33,6 +33,10 @@ struct Mention {
 // (src/library/things_table.cc): there is no grammar behind it, so a word counts wherever it stands.
 std::vector<Mention> ThingsIn(const std::string& text);
 
+// The things that a question takes for granted: "what colour is the elephant on the left?" assumes an elephant, "is
+// there an elephant?" does not. People, animals, plants, food and objects only.
+std::vector<Mention> AssumedThings(const std::string& question);
+
 // A part of a picture, px of the upright original.
 struct Region {
   int64_t left = 0, top = 0, width = 0, height = 0;
@@ -51,6 +55,8 @@ class Grounder {
  public:
   // Below it a thing that a caption names is called unsupported.
   static constexpr double kLeastSupport = 0.25;
+  // Below it a question that takes a thing for granted is not answered.
+  static constexpr double kLeastAssumed = 0.3;
 
   // Throws kUnimplemented when the model compares no pictures with texts.
   explicit Grounder(const Model& model);

@@ -128,6 +128,19 @@ struct PhotoRecord {
   std::string capture_time;                   // ISO 8601, "" when the file states none
   std::optional<double> latitude, longitude;  // degrees, WGS 84
   std::vector<Label> labels;
+  std::string caption;  // that a model wrote (Library::Caption), "" for none
+};
+
+// What a model says about a picture.
+struct CaptionRecord {
+  std::string text;
+  double confidence = 0;  // 0..1
+};
+
+// A model that writes. An Error thrown by `tell` is that picture's alone; kCancelled ends the job.
+struct LibraryCaptioner {
+  std::string name, fingerprint;
+  std::function<CaptionRecord(const Image& image)> tell;
 };
 
 class Library {
@@ -148,6 +161,12 @@ class Library {
   //
   // Throws kIo, kCorruptData (of the library), kInvalidArgument (no folders, opened read_only).
   IndexReport Index(const std::vector<std::string>& folders, const Model& model, const IndexOptions& options);
+
+  // Captions for the pictures of the library that have none by this captioner; search finds them by their words. Each
+  // is on disk before the next one is made, so that a job that was interrupted goes on where it stopped. In the report
+  // `added` counts captions made, `unchanged` pictures that had one. Uses decode, on_progress, on_failure and cancel of
+  // `options`. Throws as Index.
+  IndexReport Caption(const LibraryCaptioner& captioner, const IndexOptions& options);
 
   // Models whose vectors the library holds, first the one to search with: the one that has seen most.
   std::vector<LibraryModel> Models() const;

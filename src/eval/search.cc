@@ -98,11 +98,16 @@ class SearchEvaluation {
       auto labels = search_.labeler->Classify(images, {.top_k = 5});
       for (size_t i = 0; i < labels.size(); ++i) analyses[i].labels = std::move(labels[i]);
     }
+    std::vector<CaptionRecord> captions;
+    if (search_.captioner != nullptr) {
+      for (const Image& image : images) captions.push_back(search_.captioner->tell(image));
+    }
     library::Transaction transaction(store_.db());
     for (size_t i = 0; i < batch.size(); ++i) {
       Picture picture{.path = base::StrCat("/", pictures_.size()), .captions = std::move(batch[i].captions)};
       library::ContentRecord content{.hash = picture.path, .info = {}, .analysis = std::move(analyses[i])};
       picture.content_id = store_.PutContent(content, model_id_);
+      if (!captions.empty()) store_.PutCaption(picture.content_id, captions[i], search_.captioner->fingerprint);
       store_.PutFile(picture.path, root_id_, {}, picture.content_id);
       picture.file_id = store_.FindFile(picture.path, model_id_)->id;
       picture.words = WordsOf(picture.captions);

@@ -29,6 +29,21 @@ TEST(Things, AreFoundInSentences) {
   EXPECT_EQ(ThingsIn("the coffee table").at(0).phrase, "coffee table");
 }
 
+TEST(Things, AreAssumedByQuestions) {
+  const auto assumed = [](const std::string& question) {
+    std::string names;
+    for (const Mention& thing : AssumedThings(question)) names += (names.empty() ? "" : ", ") + thing.name;
+    return names;
+  };
+  EXPECT_EQ(assumed("What colour is the elephant?"), "elephant");
+  EXPECT_EQ(assumed("What is the little old man holding in his hand?"), "man");
+  EXPECT_EQ(assumed("What is on the table beside the cup?"), "table, cup");
+  EXPECT_EQ(assumed("Is there a dog?"), "");
+  EXPECT_EQ(assumed("Are there any dogs in the street?"), "");  // places are not looked for
+  EXPECT_EQ(assumed("What animal is this?"), "");
+  EXPECT_EQ(assumed("How many people are there?"), "");
+}
+
 std::string Without(const std::string& text, const std::vector<std::string>& unsupported) {
   std::vector<Match> matches;
   for (Mention& thing : ThingsIn(text)) {

@@ -47,6 +47,13 @@ CREATE VIRTUAL TABLE words USING fts5(labels, name, folders, tokenize = 'unicode
 CREATE VIRTUAL TABLE label_words USING fts5(name, tokenize = 'unicode61 remove_diacritics 2');
 )sql";
 
+constexpr char kCaptionSchema[] = R"sql(
+CREATE TABLE caption(
+  content_id INTEGER PRIMARY KEY REFERENCES content(id) ON DELETE CASCADE, text TEXT NOT NULL, confidence REAL NOT NULL,
+  captioner TEXT NOT NULL);
+CREATE VIRTUAL TABLE caption_words USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
+)sql";
+
 // From one embedding a content to one a content and model.
 constexpr char kFromVersion1[] = R"sql(
 ALTER TABLE model ADD COLUMN path TEXT NOT NULL DEFAULT '';
@@ -81,6 +88,7 @@ void MakeLibrary(const std::string& file) {
     db.Execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     Transaction transaction(db);
     db.Execute(kSchema);
+    db.Execute(kCaptionSchema);
     db.Execute(base::StrCat("PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", Store::kVersion));
     transaction.Commit();
   } catch (const Error&) {
@@ -133,16 +141,18 @@ void Store::RequireLibrary(Database::Mode mode) {
          ", this program knows up to ", kVersion, "; hint: use a newer Fovea");
   }
   RequireData(version >= 1, "[library] ", base::PrintableUtf8(db_.file()), " has unknown version ", version);
-  constexpr int64_t kTables = 10;
+  const int64_t tables = version >= 3 ? 12 : 10;
   RequireData(
       db_.Scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('root', 'model', 'content', "
-                 "'analysis', 'label', 'picture_label', 'file', 'counter', 'words', 'label_words')",
-                 0) == kTables,
+                 "'analysis', 'label', 'picture_label', 'file', 'counter', 'words', 'label_words', 'caption', "
+                 "'caption_words')",
+                 0) == tables,
       "[library] ", base::PrintableUtf8(db_.file()), " lacks tables of a Fovea library");
-  if (version == kVersion || mode == Database::Mode::kReadOnly) return;  // version 1 can be read as it is
+  if (version == kVersion || mode == Database::Mode::kReadOnly) return;  // older versions can be read as they are
   Transaction transaction(db_);
   if (db_.Scalar("PRAGMA user_version", 0) == version) {  // nobody else was faster
-    db_.Execute(kFromVersion1);
+    if (version < 2) db_.Execute(kFromVersion1);
+    db_.Execute(kCaptionSchema);
     db_.Execute(base::StrCat("PRAGMA user_version = ", kVersion));
   }
   transaction.Commit();
@@ -196,6 +206,10 @@ std::optional<PhotoRecord> Store::Describe(std::string_view path) {
                      content_id);
        row.Next();) {
     record.labels.push_back({std::string(row.Text(0)), row.Int(1), static_cast<float>(row.Double(2))});
+  }
+  if (HasCaptions()) {
+    auto row = db_.Query("SELECT text FROM caption WHERE content_id = ?", content_id);
+    if (row.Next()) record.caption = row.Text(0);
   }
   return record;
 }
@@ -348,12 +362,41 @@ void Store::PutLabels(int64_t content_id, const std::vector<Label>& labels) {
     db_.Run("INSERT INTO picture_label(content_id, rank, label_id, class_index, score) VALUES(?, ?, ?, ?, ?)",
             content_id, rank++, label_id, label.index, static_cast<double>(label.score));
   }
-  // Other files of the same content may be in the index already, with the labels of an earlier model.
+  RefreshLabelText(content_id);
+}
+
+// Other files of the same content may be in the index already, with the labels of an earlier model.
+void Store::RefreshLabelText(int64_t content_id) {
   const std::string text = LabelText(content_id);
   std::vector<int64_t> files;
   for (auto row = db_.Query("SELECT id FROM file WHERE content_id = ?", content_id); row.Next();)
     files.push_back(row.Int(0));
   for (const int64_t id : files) db_.Run("UPDATE words SET labels = ? WHERE rowid = ?", text, id);
+}
+
+bool Store::HasCaptions() { return db_.Scalar("PRAGMA user_version", 0) >= 3; }
+
+void Store::PutCaption(int64_t content_id, const CaptionRecord& caption, const std::string& captioner) {
+  const std::string text = base::PrintableUtf8(caption.text);
+  db_.Run(
+      "INSERT INTO caption(content_id, text, confidence, captioner) VALUES(?1, ?2, ?3, ?4) "
+      "ON CONFLICT(content_id) DO UPDATE SET text = ?2, confidence = ?3, captioner = ?4",
+      content_id, text, caption.confidence, captioner);
+  db_.Run("DELETE FROM caption_words WHERE rowid = ?", content_id);
+  db_.Run("INSERT INTO caption_words(rowid, text) VALUES(?, ?)", content_id, text);
+  RefreshLabelText(content_id);
+}
+
+void Store::ForEachWithoutCaption(const std::string& captioner, int64_t after, int64_t most,
+                                  const std::function<void(int64_t, std::string_view)>& row) {
+  for (auto rows =
+           db_.Query("SELECT f.content_id, min(f.path) FROM file f LEFT JOIN caption c ON c.content_id = f.content_id "
+                     "WHERE f.content_id > ? AND (c.captioner IS NULL OR c.captioner <> ?) GROUP BY f.content_id "
+                     "ORDER BY f.content_id LIMIT ?",
+                     after, captioner, most);
+       rows.Next();) {
+    row(rows.Int(0), rows.Bytes(1));
+  }
 }
 
 std::string Store::LabelText(int64_t content_id) {
@@ -365,6 +408,9 @@ std::string Store::LabelText(int64_t content_id) {
     if (!text.empty()) text += '\n';
     text += row.Text(0);
   }
+  if (!HasCaptions()) return text;
+  auto row = db_.Query("SELECT text FROM caption WHERE content_id = ?", content_id);
+  if (row.Next()) text += base::StrCat(text.empty() ? "" : "\n", row.Text(0));
   return text;
 }
 
@@ -419,6 +465,7 @@ void Store::SweepContent(int64_t now, int64_t keep_seconds) {
       "f.content_id = content.id)",
       now);
   if (db_.Run("DELETE FROM content WHERE unused_since < ?", now - keep_seconds) > 0) {
+    db_.Run("DELETE FROM caption_words WHERE rowid NOT IN (SELECT content_id FROM caption)");
     db_.Run("UPDATE counter SET value = value + 1 WHERE name = 'embedding_epoch'");
   }
 }

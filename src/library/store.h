@@ -5,6 +5,8 @@
 //   model        name, fingerprint, dimension       label     names of classes; picture_label: which picture holds
 //   which; label_words: FTS5 over the names
 //   words        FTS5 over labels, file name, folders, one row a file with content
+//   caption      what a model wrote about a content; its words stand among those of the labels, too (caption_words:
+//   alone)
 //
 // Content is separate from files, so that copies are computed once and a moved file keeps its data. Content that no
 // file refers to any more is kept for 30 days (a folder may move between two runs, a drive may come back), then
@@ -76,7 +78,7 @@ class Store {
   // migrated when writable. Throws kNotFound, kIo, kCorruptData (not a library), kUnimplemented (newer version).
   Store(const std::string& file, Database::Mode mode);
 
-  static constexpr int64_t kVersion = 2;
+  static constexpr int64_t kVersion = 3;
 
   // ---- reading
   std::optional<KnownFile> FindFile(std::string_view path, int64_t model_id);
@@ -92,6 +94,10 @@ class Store {
   std::vector<PathOfFile> FilesOfContent(int64_t content_id, int64_t limit);
   int64_t CountPictures();
   int64_t MaxFileId();
+  // Calls row(content_id, path of one of its files) for content that is in use, above `after`, and has no caption by
+  // the model with this fingerprint; up to `most`, in order.
+  void ForEachWithoutCaption(const std::string& captioner, int64_t after, int64_t most,
+                             const std::function<void(int64_t content_id, std::string_view path)>& row);
   // 0 when the library has never seen this model.
   int64_t FindModel(const std::string& fingerprint);
   // Models with embeddings. First the one that answers: it has seen the most pictures that are in use, and of several
@@ -113,6 +119,8 @@ class Store {
   // ---- writing; inside a Transaction of db()
   // Also notes that an index job of this model begins.
   int64_t PutModel(const StoredModel& model);
+  // Replaces the caption of a content. `captioner`: fingerprint of the model.
+  void PutCaption(int64_t content_id, const CaptionRecord& caption, const std::string& captioner);
   // Deletes up to `most` embeddings of models whose index jobs began before those of `model_id`; returns how many. When
   // none are left the models themselves go, too.
   int64_t DropOlderModels(int64_t model_id, int64_t most);
@@ -130,7 +138,10 @@ class Store {
  private:
   void RequireLibrary(Database::Mode mode);
   std::string RootPath(int64_t root_id);
+  // What is looked up as labels: their names, and the caption.
   std::string LabelText(int64_t content_id);
+  void RefreshLabelText(int64_t content_id);
+  bool HasCaptions();
   void WriteWords(int64_t file_id, std::string_view path, std::string_view root, const std::string& labels);
   void PutLabels(int64_t content_id, const std::vector<Label>& labels);
 

@@ -129,6 +129,8 @@ TEST_F(StoreTest, OlderVersionsAreReadAndMigrated) {
     Fill(store);
     store.db().Execute(R"sql(
       PRAGMA foreign_keys = OFF;
+      DROP TABLE caption;
+      DROP TABLE caption_words;
       CREATE TABLE old_analysis(
         seq INTEGER PRIMARY KEY AUTOINCREMENT, content_id INTEGER NOT NULL UNIQUE REFERENCES content(id) ON DELETE CASCADE,
         model_id INTEGER NOT NULL REFERENCES model(id), embedding BLOB NOT NULL);
@@ -170,6 +172,43 @@ TEST_F(StoreTest, OlderVersionsAreReadAndMigrated) {
   transaction.Commit();
   EXPECT_EQ(store.Models().size(), 2u);
   EXPECT_EQ(store.Models()[0].model.fingerprint, "f2");  // as many pictures, and it began later
+}
+
+TEST_F(StoreTest, CaptionsAreLookedUpAndGoWithTheirContent) {
+  Store store(db_, Database::Mode::kCreate);
+  Fill(store);
+  const auto missing = [&](const std::string& captioner) {
+    std::vector<int64_t> ids;
+    store.ForEachWithoutCaption(captioner, 0, 100, [&](int64_t id, std::string_view) { ids.push_back(id); });
+    return ids;
+  };
+  const auto matches = [&](const char* word) {
+    return store.db().Scalar("SELECT count(*) FROM words WHERE words MATCH ?", 0, word);
+  };
+  const std::vector<int64_t> ids = missing("c1");
+  ASSERT_EQ(ids.size(), 1u);
+  Transaction transaction(store.db());
+  store.PutCaption(ids[0], {"a zebra on the moon", 0.5}, "c1");
+  transaction.Commit();
+  EXPECT_EQ(store.Describe("/photos/a.jpg")->caption, "a zebra on the moon");
+  EXPECT_EQ(matches("zebra"), 1);
+  EXPECT_TRUE(missing("c1").empty());
+  EXPECT_EQ(missing("c2"), ids);  // another captioner writes anew
+  Transaction again(store.db());
+  store.PutCaption(ids[0], {"a camel", 0.5}, "c2");
+  again.Commit();
+  EXPECT_EQ(matches("zebra"), 0);
+  EXPECT_EQ(matches("camel"), 1);
+  Transaction labels(store.db());
+  store.PutContent(Content(), store.PutModel({"f1", "m1", 2}));  // new labels keep the caption's words
+  labels.Commit();
+  EXPECT_EQ(matches("camel"), 1);
+  Transaction gone(store.db());
+  store.db().Run("DELETE FROM file");
+  store.SweepContent(1000, 0);
+  store.SweepContent(2000, 0);
+  gone.Commit();
+  EXPECT_EQ(store.db().Scalar("SELECT count(*) FROM caption_words", 0), 0);
 }
 
 // Files that call themselves a library but lack its parts, or hold them in another form.

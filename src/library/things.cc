@@ -107,6 +107,26 @@ std::vector<Mention> ThingsIn(const std::string& text) {
   return things;
 }
 
+std::vector<Mention> AssumedThings(const std::string& question) {
+  constexpr size_t kMostAdjectives = 3;
+  const std::vector<Word> words = WordsOf(question);
+  std::vector<Mention> assumed;
+  size_t previous_end = 0;
+  for (Mention& thing : ThingsIn(question)) {
+    size_t at = 0;
+    while (at < words.size() && words[at].begin < thing.begin) ++at;
+    bool is_definite = false;
+    for (size_t back = 1; back <= kMostAdjectives + 1 && back <= at && words[at - back].begin >= previous_end; ++back) {
+      const std::string& word = words[at - back].text;
+      is_definite = IsIn(word, " the this that these those his her its their my your both ");
+      if (is_definite || IsIn(word, " a an any is are there of in on what which how many much ")) break;
+    }
+    previous_end = thing.end;
+    if (is_definite && IsIn(thing.kind, " person animal plant food object ")) assumed.push_back(std::move(thing));
+  }
+  return assumed;
+}
+
 std::string WithoutUnsupported(const std::string& text, std::span<const Match> matches) {
   constexpr size_t kMostBetween = 4, kMostBefore = 7;
   std::string shorter = text;

@@ -11,7 +11,7 @@
 namespace fovea::library {
 namespace {
 
-constexpr double kNameEvidence = 0.8, kFolderEvidence = 0.6, kBm25Share = 0.1;
+constexpr double kNameEvidence = 0.8, kFolderEvidence = 0.6, kCaptionEvidence = 0.7, kBm25Share = 0.1;
 
 // Rows of `words` where one term matches in one column, in order; asked about ascending rows.
 class ColumnMatches {
@@ -46,14 +46,18 @@ bool IsBetter(const WordHit& a, const WordHit& b) {
 
 // One word of the query and where it matches.
 struct WordSearch::TermMatches {
-  TermMatches(Database& db, const QueryTerm& query_term, size_t number)
+  TermMatches(Database& db, const QueryTerm& query_term, size_t number, bool has_captions)
       : term(query_term), names(db, "name", query_term, number), folders(db, "folders", query_term, number) {
     for (auto rows = db.Query("SELECT rowid FROM label_words WHERE label_words MATCH ?", term.Fts()); rows.Next();)
       labels.insert(rows.Int(0));
+    if (!has_captions) return;
+    for (auto rows = db.Query("SELECT rowid FROM caption_words WHERE caption_words MATCH ?", term.Fts()); rows.Next();)
+      captions.insert(rows.Int(0));
   }
   QueryTerm term;
   ColumnMatches names, folders;
-  std::unordered_set<int64_t> labels;  // ids
+  std::unordered_set<int64_t> labels;    // ids
+  std::unordered_set<int64_t> captions;  // ids of content
 };
 
 WordSearch::~WordSearch() = default;
@@ -64,10 +68,10 @@ bool WordHit::MatchesAll() const {
 }
 
 WordSearch::WordSearch(Database& db, const std::vector<QueryTerm>& terms, const Options& options)
-    : db_(db), limit_(static_cast<size_t>(options.limit)) {
+    : db_(db), has_captions_(db.Scalar("PRAGMA user_version", 0) >= 3), limit_(static_cast<size_t>(options.limit)) {
   for (size_t i = 0; i < terms.size(); ++i) {
     match_ += (i == 0 ? "" : options.any_term ? " OR " : " AND ") + terms[i].Fts();
-    terms_.push_back(std::make_unique<TermMatches>(db, terms[i], i));
+    terms_.push_back(std::make_unique<TermMatches>(db, terms[i], i, has_captions_));
   }
 }
 
@@ -127,6 +131,7 @@ WordHit WordSearch::Judge(int64_t file_id, double bm25, int64_t content_id) {
         evidence = {WordEvidence::Source::kLabel, rows.Double(1), rows.Int(0)};
     }
   }
+  JudgeCaption(hit);
   double sum = 0;
   for (const WordEvidence& evidence : hit.evidence) sum += evidence.weight;
   bm25 = std::max(bm25, 0.0);
@@ -134,10 +139,30 @@ WordHit WordSearch::Judge(int64_t file_id, double bm25, int64_t content_id) {
   return hit;
 }
 
+void WordSearch::JudgeCaption(WordHit& hit) {
+  const bool is_there = std::any_of(terms_.begin(), terms_.end(),
+                                    [&](const auto& term) { return term->captions.contains(hit.content_id); });
+  if (!is_there) return;
+  const double confidence = [&] {
+    auto row = db_.Query("SELECT confidence FROM caption WHERE content_id = ?", hit.content_id);
+    return row.Next() ? row.Double(0) : 0.0;
+  }();
+  for (size_t i = 0; i < terms_.size(); ++i) {
+    WordEvidence& evidence = hit.evidence[i];
+    const double weight = kCaptionEvidence * confidence;
+    if (terms_[i]->captions.contains(hit.content_id) && weight > evidence.weight)
+      evidence = {WordEvidence::Source::kCaption, weight};
+  }
+}
+
 std::string WordSearch::Reason(const WordHit& hit, const WordEvidence& evidence, const QueryTerm& term) {
   if (evidence.source == WordEvidence::Source::kLabel) {
     auto row = db_.Query("SELECT name FROM label WHERE id = ?", evidence.label_id);
     return row.Next() ? base::StrCat("label: ", row.Text(0), " (", TwoDigits(evidence.weight), ")") : "label";
+  }
+  if (evidence.source == WordEvidence::Source::kCaption) {
+    auto row = db_.Query("SELECT text FROM caption WHERE content_id = ?", hit.content_id);
+    return row.Next() ? base::StrCat("caption: ", row.Text(0), " (", TwoDigits(evidence.weight), ")") : "caption";
   }
   if (evidence.source == WordEvidence::Source::kFolder) return "folder: " + MatchedFolder(hit.file_id, term);
   return "file name";

@@ -81,7 +81,7 @@ TEST(CliCaption, SaysWhatTheReferenceSays) {
     const std::string picture = Sample(expected["picture"]), question = expected["question"];
     std::vector<std::string> arguments = {question.empty() ? "caption" : "ask", picture, "--model", Captioner(),
                                           "--json"};
-    if (!question.empty()) arguments.insert(arguments.end(), {"--question", question});
+    if (!question.empty()) arguments.insert(arguments.end(), {"--question", question, "--no-check"});
     const Result result = RunFovea(arguments);
     ASSERT_EQ(result.exit, 0) << result.err;
     const nlohmann::json line = result.Lines().at(0);
@@ -124,6 +124,120 @@ TEST(CliCaption, TiesThingsToThePicture) {
   EXPECT_EQ(dropped["caption"], "a motorcycle is parked.");
   EXPECT_EQ(dropped["said"], "a motorcycle is parked beside a woman.");
   EXPECT_EQ(RunFovea({"caption", Sample("cat.jpg"), "--model", Captioner(), "--draw", "x.jpg"}).exit, 2);
+}
+
+TEST(CliCaption, IsNotSureBelowTheConfidenceAskedFor) {
+  const auto run = [](const std::string& least) {
+    return RunFovea({"caption", Sample("cat.jpg"), "--model", Captioner(), "--min-confidence", least, "--json"});
+  };
+  EXPECT_EQ(run("0.9").Lines().at(0)["caption"], "a cat with green eyes looks at the camera.");
+  const nlohmann::json unsure = run("0.9999").Lines().at(0);
+  EXPECT_EQ(unsure["caption"], "not sure");
+  EXPECT_EQ(unsure["guess"], "a cat with green eyes looks at the camera.");
+  EXPECT_EQ(run("2").exit, 2);
+}
+
+// The tiny captioner answers "grey" to the colour of a motorcycle in the picture of a cat.
+TEST(CliCaption, DoesNotAnswerAsIfSomethingAbsentWereThere) {
+  const auto ask = [](const std::string& question, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"ask",    Sample("cat.jpg"), "--model", Captioner(),
+                                          "--json", "--question",      question};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunFovea(arguments).Lines().at(0);
+  };
+  const nlohmann::json absent = ask("what colour is the motorcycle ?");
+  EXPECT_EQ(absent["answer"], "not sure");
+  EXPECT_EQ(absent["guess"], "grey");
+  EXPECT_EQ(absent["absent"], nlohmann::json::array({"motorcycle"}));
+  EXPECT_EQ(ask("what colour is the motorcycle ?", {"--no-check"})["answer"], "grey");
+  const nlohmann::json there = ask("what colour are the eyes of the cat ?");
+  EXPECT_EQ(there["answer"], "green");
+  EXPECT_FALSE(there.contains("absent"));
+}
+
+TEST(CliCaption, TellsScreenReadersInOneOrThreeSentences) {
+  const auto describe = [](const std::string& sentences) {
+    return RunFovea({"caption", Sample("cat.jpg"), "--model", Captioner(), "--style", "screen-reader", "--sentences",
+                     sentences, "--json"})
+        .Lines()
+        .at(0);
+  };
+  const std::string one = describe("1")["caption"], three = describe("3")["caption"];
+  EXPECT_TRUE(one.starts_with("A cat with green eyes looks at the camera")) << one;
+  EXPECT_EQ(std::ranges::count(one, '.'), 1) << one;
+  EXPECT_TRUE(three.starts_with("A cat with green eyes")) << three;
+  EXPECT_NE(three.find("It shows a cat"), std::string::npos) << three;
+  EXPECT_LE(std::ranges::count(three, '.'), 3) << three;
+  EXPECT_EQ(RunFovea({"caption", Sample("cat.jpg"), "--style", "screen-reader", "--sentences", "2"}).exit, 2);
+}
+
+// espeak-ng is looked for on PATH; a stand-in writes down what it is to say.
+TEST(CliCaption, SpeaksWithoutAShell) {
+  const testing::TemporaryFolder folder;
+  const std::string program = folder.File("espeak-ng");
+  WriteBytes(program,
+             "#!/bin/sh\ncat > \"" + folder.File("spoken") + "\"\necho \"$@\" > \"" + folder.File("options") + "\"\n");
+  fs::permissions(program, fs::perms::owner_all);
+  const std::vector<std::string> command = {"caption", Sample("cat.jpg"), "--model", Captioner(), "--speak"};
+  const Result spoken = RunFovea(command, {"PATH=" + folder.path() + ":/usr/bin:/bin"});
+  EXPECT_EQ(spoken.exit, 0) << spoken.err;
+  EXPECT_EQ(base::ReadTextFile(folder.File("spoken")), "a cat with green eyes looks at the camera.\n");
+  EXPECT_EQ(base::ReadTextFile(folder.File("options")), "-v en --stdin\n");
+  const Result missing = RunFovea(command, {"PATH=/nonexistent"});
+  EXPECT_EQ(missing.exit, 1);
+  EXPECT_NE(missing.err.find("espeak-ng is not installed"), std::string::npos) << missing.err;
+  EXPECT_EQ(missing.out, "");  // before any work
+}
+
+TEST(CliCaption, WritesAPageToLookAt) {
+  const testing::TemporaryFolder folder;
+  WriteBytes(folder.File("broken.jpg"), "no picture");
+  const Result result = RunFovea({"caption", Sample("cat.jpg"), folder.File("broken.jpg"), "--model", Captioner(),
+                                  "--ask", "what animal is this ?", "--html", folder.File("sheet.html"), "--json"});
+  EXPECT_EQ(result.exit, 1);
+  const nlohmann::json line = result.Lines().at(0);
+  EXPECT_EQ(line["answers"][0]["answer"], "cat");
+  const std::string page = base::ReadTextFile(folder.File("sheet.html"));
+  EXPECT_NE(page.find("a cat with green eyes looks at the camera."), std::string::npos);
+  EXPECT_NE(page.find("what animal is this"), std::string::npos);
+  EXPECT_NE(page.find("data:image/jpeg;base64,"), std::string::npos);
+  EXPECT_NE(page.find("class=\"error\""), std::string::npos);
+}
+
+// What only the caption says is found by its words.
+TEST(CliCaption, CaptionsEnterTheLibrary) {
+  const testing::TemporaryFolder folder;
+  const std::string db = folder.File("library.db");
+  fs::create_directory(folder.File("pictures"));
+  for (const char* name : {"cat.jpg", "coffee.jpg", "rocket.jpg"})
+    fs::copy_file(Sample(name), folder.File("pictures/") + std::to_string(name[2]) + ".jpg");
+  const std::vector<std::string> index = {
+      "index", folder.File("pictures"), "--db", db, "--captions", "--captioner", Captioner(), "--json", "--quiet"};
+  const nlohmann::json first = RunFovea(index).Lines().at(0);
+  EXPECT_EQ(first["added"], 3);
+  EXPECT_EQ(first["captions"]["added"], 3);
+  const nlohmann::json second = RunFovea(index).Lines().at(0);
+  EXPECT_EQ(second["captions"]["added"], 0);
+  EXPECT_EQ(second["captions"]["unchanged"], 3);
+  const Result found = RunFovea({"search", "wooden", "--db", db, "--json"});
+  ASSERT_FALSE(found.Lines().empty()) << found.err;
+  const nlohmann::json hit = found.Lines().at(0);
+  EXPECT_NE(hit["why"].get<std::string>().find("caption: a cup of coffee stands on a wooden table."), std::string::npos)
+      << hit;
+}
+
+TEST_F(CliXmp, AltTextStandsBesideTheDescription) {
+  const Result plain = Caption({"--xmp", "--json"});
+  EXPECT_EQ(plain.exit, 0) << plain.err;
+  const Result alt =
+      RunFovea({"caption", File("cat.jpg"), "--model", Captioner(), "--xmp", "--style", "screen-reader", "--json"},
+               Environment());
+  EXPECT_EQ(alt.exit, 0) << alt.err;
+  EXPECT_EQ(LineOf(alt, "cat.jpg")["status"], "written");
+  const std::string packet = Files()["cat.jpg.xmp"];
+  EXPECT_NE(packet.find("AltTextAccessibility"), std::string::npos);
+  EXPECT_EQ(Properties(File("cat.jpg.xmp")).at("Xmp.dc.description"), "a cat with green eyes looks at the camera.");
+  EXPECT_EQ(Undo().Lines().at(0)["removed"], 4);
 }
 
 TEST_F(CliXmp, WritesSidecarsOnceAndTakesThemBack) {

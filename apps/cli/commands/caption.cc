@@ -1,32 +1,21 @@
-// `fovea caption` and `fovea ask`: what pictures show, said, and written where other programs read it.
+// `fovea caption` and `fovea ask`: what pictures show, said, proved, spoken, and written where other programs read it.
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
-#include <nlohmann/json.hpp>
+#include <functional>
 #include <optional>
 
-#include "commands/common.h"
+#include "commands/caption_xmp.h"
 #include "commands/language.h"
-#include "fovea/grounding.h"
+#include "commands/programs.h"
+#include "commands/told.h"
+#include "commands/witness.h"
+#include "fovea/contact_sheet.h"
 #include "fovea/image.h"
-#include "fovea/picture_text.h"
 #include "pictures.h"
 
 namespace fovea::cli {
 namespace {
 
-double FourDigits(double value) { return std::round(value * 1e4) / 1e4; }
-
-// What was made of one picture, for people and for programs.
-struct Told {
-  Json object;  // without the path
-  std::string line;
-};
-
-Told Tell(const char* key, const std::string& text, double confidence, const Console& console) {
-  return {{{key, text}, {"confidence", FourDigits(confidence)}},
-          Printable(text) + "  " + console.Dim(Percent(confidence))};
-}
+constexpr const char* kNotSure = "not sure";
 
 // The likeliest of closed choices, with the probability of each.
 Told TellChoices(const std::vector<ChoiceScore>& scores, const Console& console) {
@@ -41,10 +30,88 @@ Told TellChoices(const std::vector<ChoiceScore>& scores, const Console& console)
   return told;
 }
 
+// Says texts aloud with espeak-ng.
+class Speaker {
+ public:
+  Speaker() : program_(FindProgram("espeak-ng")) {
+    if (program_.empty())
+      throw Error(ErrorCode::kNotFound, "espeak-ng is not installed, which speaks; hint: apt-get install espeak-ng");
+  }
+  void Say(const std::string& text) const { RunProgram({program_, "-v", "en", "--stdin"}, text + "\n"); }
+
+ private:
+  const std::string program_;
+};
+
+// A text and how far it can be relied on.
+struct Said {
+  std::string text;
+  double confidence = 0;
+  std::vector<std::string> absent;  // what the question takes for granted and is not found
+  bool is_sure = true;
+
+  std::string Shown() const {
+    if (is_sure) return text;
+    std::string why;
+    for (const std::string& thing : absent) why += (why.empty() ? ": no " : ", no ") + thing;
+    return kNotSure + (why.empty() ? why : why + " found in the picture");
+  }
+};
+
+// Answers one question after another about pictures.
+class Answerer {
+ public:
+  Answerer(const Arguments& arguments, const Chat& chat) : arguments_(arguments), chat_(chat) {}
+
+  // Nothing: the work was interrupted. A question that takes something for granted which is not found in the picture is
+  // not answered as if it were there.
+  std::optional<Said> Ask(const Image& image, const std::string& question, Witness::View* view) const {
+    const Message message{.text = question, .images = {image}};
+    const Answer made = chat_.Reply({&message, 1}, SettingsOf(arguments_.generate), nullptr, &interrupted);
+    if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
+    Said said{.text = Trimmed(made.text), .confidence = made.confidence};
+    if (view != nullptr) said.absent = view->Absent(question);
+    said.is_sure = said.absent.empty() && said.confidence >= arguments_.generate.min_confidence;
+    return said;
+  }
+
+  // The witness for these questions: none when they take nothing for granted, or it is not wanted or not there.
+  std::unique_ptr<Witness> WitnessFor(const std::vector<std::string>& questions, Console& console) const {
+    const bool assumes =
+        std::ranges::any_of(questions, [](const std::string& question) { return !AssumedThings(question).empty(); });
+    if (!assumes || arguments_.generate.no_check) return nullptr;
+    try {
+      return std::make_unique<Witness>(arguments_);
+    } catch (const Error& error) {
+      console.Note("what questions take for granted is not checked: " + Printable(error.message()));
+      return nullptr;
+    }
+  }
+
+ private:
+  const Arguments& arguments_;
+  const Chat& chat_;
+};
+
+Told TellSaid(const char* key, const Said& said, const Console& console) {
+  Told told = Tell(key, said.is_sure ? said.text : kNotSure, said.confidence, console);
+  if (said.is_sure) return told;
+  told.object["guess"] = Printable(said.text);
+  if (!said.absent.empty()) told.object["absent"] = said.absent;
+  told.line = Printable(said.Shown()) +
+              console.Dim("  (a guess: " + Printable(said.text) + ", " + Trimmed(Percent(said.confidence)) + ")");
+  return told;
+}
+
+SheetEntry::Line SheetLine(const std::string& label, const Said& said) {
+  return {.label = label, .text = said.Shown(), .confidence = said.confidence, .is_doubtful = !said.is_sure};
+}
+
 // Gives each picture to `tell`, in order; the pictures are worked on one after the other, the model uses all cores.
-// Nothing from `tell`: the work was interrupted.
+// Nothing from `tell`: the work was interrupted. `on_failure` gets what failed.
 Exit ForEachInput(const std::vector<Input>& inputs, const Arguments& arguments, Console& console,
-                  const std::function<std::optional<Told>(const std::string& path)>& tell) {
+                  const std::function<std::optional<Told>(const std::string& path)>& tell,
+                  const std::function<void(const std::string& path, const Error& error)>& on_failure = nullptr) {
   const auto total = static_cast<int64_t>(inputs.size());
   int64_t failed = 0;
   console.BeginProgress(total);
@@ -65,6 +132,7 @@ Exit ForEachInput(const std::vector<Input>& inputs, const Arguments& arguments, 
       ++failed;
       console.Failure(input.path, error.message());
       if (arguments.json) console.Json(FailureObject(input.path, error));
+      if (on_failure) on_failure(input.path, error);
     }
     console.Progress(i + 1, total, failed);
   }
@@ -72,203 +140,166 @@ Exit ForEachInput(const std::vector<Input>& inputs, const Arguments& arguments, 
   return ExitFor(failed, console);
 }
 
-// "fovea-tell" of "models/fovea-tell": where a model lies on this machine is nobody's business.
-std::string ModelName(const Model& model) {
-  const std::string& name = model.info().name;
-  std::error_code error;
-  if (!std::filesystem::exists(name, error)) return name;
-  const std::filesystem::path path = std::filesystem::canonical(name, error);
-  return error ? "a model" : path.filename().native();
-}
-
-// What decides a text beside picture and model, so that a later run knows whether it would write the same.
-std::string SettingsText(const Arguments& arguments) {
-  const GenerateArguments& g = arguments.generate;
-  Json settings = {{"max_tokens", g.max_tokens}, {"beams", g.beams}};
-  if (g.beams > 1) settings["length_penalty"] = g.length_penalty;
-  if (g.temperature > 0) {
-    settings.update(
-        {{"temperature", g.temperature}, {"top_k", g.top_k}, {"top_p", g.top_p}, {"min_p", g.min_p}, {"seed", g.seed}});
-  }
-  if (g.repetition_penalty != 1) settings["repetition_penalty"] = g.repetition_penalty;
-  if (!g.stop.empty()) settings["stop"] = g.stop;
-  if (!g.grammar.empty() || !g.json_schema.empty() || !g.regex.empty()) settings["bounded"] = true;
-  if (arguments.caption.ground == "drop") settings["without_unsupported"] = true;
-  return settings.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-// Captions as XMP. Pictures that have one need none: a run that was interrupted goes on where it stopped.
-class XmpTexts {
+// `fovea caption`: everything that is made of one picture.
+class CaptionJob {
  public:
-  XmpTexts(const Arguments& arguments, const Model& model)
-      : texts_(PictureTexts::Open(PictureTexts::DefaultFile())),
-        text_{.place = arguments.caption.xmp == "embed" ? TextPlace::kEmbedded : TextPlace::kSidecar,
-              .model = ModelName(model),
-              .fingerprint = model.info().fingerprint,
-              .settings = SettingsText(arguments)} {}
-
-  // What is to be told instead of a new text, if there is no need for one.
-  std::optional<Told> Present(const std::string& path, const Console& console) const {
-    const TextState state = texts_.Look(path, text_);
-    if (state.kind == TextState::Kind::kPerson) {
-      return Told{{{"status", "kept"}, {"text", Printable(state.text)}, {"xmp", Printable(state.file)}},
-                  console.Dim("left alone: " + Printable(state.file) + " has a person's text, \"" +
-                              Printable(state.text) + "\"")};
+  CaptionJob(const Arguments& arguments, const Model& model, int64_t pictures, Console& console)
+      : arguments_(arguments),
+        wants_(arguments.caption),
+        console_(console),
+        chat_(ChatWith(model, arguments)),
+        settings_(SettingsOf(arguments.generate)),
+        answerer_(arguments, chat_) {
+    if (wants_.speak) speaker_.emplace();
+    if (!wants_.ground.empty() || wants_.style != "plain") {
+      witness_ = std::make_unique<Witness>(arguments);
+      if (!wants_.draw.empty()) witness_->DrawInto(wants_.draw, pictures);
+      checks_questions_ = !arguments.generate.no_check;
+    } else {
+      witness_ = answerer_.WitnessFor(wants_.questions, console);
+      checks_questions_ = witness_ != nullptr;
     }
-    if (state.kind != TextState::Kind::kSame) return std::nullopt;
-    Told told = Tell("caption", state.text, state.confidence, console);
-    told.object.update({{"status", "unchanged"}, {"xmp", Printable(state.file)}});
-    told.line += console.Dim("  already in " + Printable(state.file));
+    if (!wants_.xmp.empty()) xmp_.emplace(arguments, model);
+    if (!wants_.html.empty())
+      sheet_.emplace("What is in these pictures", "said by the model " + model.info().name + ", not by a person");
+  }
+
+  std::optional<Told> Tell(const std::string& path) {
+    if (xmp_) {
+      if (std::optional<XmpTexts::Presence> present = xmp_->Present(path, console_)) {
+        if (sheet_) {
+          sheet_->Add({.name = path,
+                       .image = ReadImage(path),
+                       .lines = {{.label = "", .text = present->text, .confidence = present->confidence}}});
+        }
+        return std::move(present->told);
+      }
+    }
+    const Image image = ReadImage(path);
+    std::optional<Witness::View> view;
+    if (witness_) view.emplace(*witness_, image);
+    const Answer made = chat_.Caption(image, settings_, &interrupted);
+    if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
+
+    Said said{.text = Trimmed(made.text), .confidence = made.confidence};
+    said.is_sure = said.confidence >= arguments_.generate.min_confidence;
+    Json object = Json::object();
+    std::string lines;
+    Improve(path, view, said, object, lines);
+    Told told = TellSaid("caption", said, console_);
+    told.object.update(object);
+    SheetEntry entry{.name = path, .image = sheet_ ? image : Image(), .lines = {SheetLine("", said)}};
+    if (!AnswerAll(image, view, told.object, lines, entry)) return std::nullopt;
+    if (xmp_ && said.is_sure) xmp_->Write(path, said.text, said.confidence, told, console_);
+    if (xmp_ && !said.is_sure) told.object["status"] = "unsure";
+    told.line += lines;
+    if (speaker_) speaker_->Say(said.Shown());
+    if (sheet_) sheet_->Add(entry);
     return told;
   }
 
-  void Write(const std::string& path, const std::string& text, double confidence, Told& told, const Console& console) {
-    text_.text = text;
-    text_.confidence = confidence;
-    const std::string file = texts_.Write(path, text_);
-    told.object.update({{"status", "written"}, {"xmp", Printable(file)}});
-    told.line += console.Dim("  -> " + Printable(file));
+  void Fail(const std::string& path, const Error& error) {
+    if (sheet_) sheet_->Add({.name = path, .image = {}, .lines = {}, .error = error.message()});
+  }
+
+  void Finish() const {
+    if (!sheet_) return;
+    sheet_->Write(wants_.html);
+    console_.Note(Printable(wants_.html) + ": a page with " + Count(sheet_->size()) +
+                  (sheet_->size() == 1 ? " picture" : " pictures"));
   }
 
  private:
-  PictureTexts texts_;
-  PictureText text_;
-};
-
-// A caption's things, looked for in the picture by the model of words, and drawn.
-class Proof {
- public:
-  Proof(const Arguments& arguments, int64_t pictures)
-      : grounder_(Model::Load(kModelOfWords)),
-        drops_(arguments.caption.ground == "drop"),
-        draw_(arguments.caption.draw) {
-    std::error_code error;
-    draws_into_folder_ = pictures != 1 || std::filesystem::is_directory(draw_, error);
-    if (draw_.empty() || !draws_into_folder_) return;
-    error.clear();
-    std::filesystem::create_directories(draw_, error);
-    if (error) throw Error(ErrorCode::kIo, "cannot make the folder " + Printable(draw_) + ": " + error.message());
-  }
-
-  // May shorten the text; what it finds is added to what is told.
-  void Ground(const std::string& path, const Image& image, std::string& text, Json& object, std::string& lines,
-              const Console& console) const {
-    std::vector<Match> matches = grounder_.Ground(grounder_.See(image), text);
-    Json things = Json::array();
-    std::vector<std::string> missing;
-    for (const Match& match : matches) {
-      const Region& r = match.region;
-      things.push_back({{"thing", Printable(match.thing.phrase)},
-                        {"score", FourDigits(match.score)},
-                        {"supported", match.is_supported},
-                        {"box", {r.left, r.top, r.width, r.height}}});
-      lines += "\n  " + Percent(match.score) + "  " + Printable(match.thing.phrase) +
-               console.Dim("  at " + std::to_string(r.left) + "," + std::to_string(r.top) + " " +
-                           std::to_string(r.width) + "x" + std::to_string(r.height));
-      if (match.is_supported) continue;
-      missing.push_back(Printable(match.thing.phrase));
-      lines += console.Yellow("  not found in the picture");
+  // --ground, --style: the text may become another one, which then stands beside what was said.
+  void Improve(const std::string& path, std::optional<Witness::View>& view, Said& said, Json& object,
+               std::string& lines) {
+    const std::string first = said.text;
+    if (!wants_.ground.empty()) {
+      const std::vector<Match> matches = view->Ground(first);
+      witness_->Tell(path, view->image(), matches, object, lines, console_);
+      if (wants_.ground == "drop") said.text = WithoutUnsupported(first, matches);
     }
-    object["grounded"] = things;
-    if (!draw_.empty()) {
-      const std::string file = FileFor(path);
-      WriteJpeg(file, DrawMatches(image, matches));
-      object["drawn"] = Printable(file);
-      lines += console.Dim("\n  drawn in " + Printable(file));
+    if (wants_.style == "screen-reader") said.text = view->Describe(said.text, said.confidence, console_);
+    if (said.text != first) object["said"] = Printable(first);
+  }
+
+  // --ask: false when the work was interrupted.
+  bool AnswerAll(const Image& image, std::optional<Witness::View>& view, Json& object, std::string& lines,
+                 SheetEntry& entry) {
+    if (wants_.questions.empty()) return true;
+    object["answers"] = Json::array();
+    for (const std::string& question : wants_.questions) {
+      const std::optional<Said> said = answerer_.Ask(image, question, view && checks_questions_ ? &*view : nullptr);
+      if (!said) return false;
+      Json answer = {{"question", Printable(question)}};
+      const Told told = TellSaid("answer", *said, console_);
+      answer.update(told.object);
+      object["answers"].push_back(answer);
+      lines += "\n  " + console_.Dim(Printable(question)) + "  " + told.line;
+      entry.lines.push_back(SheetLine(question, *said));
     }
-    if (!drops_ || missing.empty()) return;
-    const std::string shorter = WithoutUnsupported(text, matches);
-    if (shorter == text) return;
-    object["said"] = Printable(text);
-    text = shorter;
+    return true;
   }
 
- private:
-  std::string FileFor(const std::string& path) const {
-    if (!draws_into_folder_) return draw_;
-    return (std::filesystem::path(draw_) / (std::filesystem::path(path).filename().native() + ".jpg")).native();
-  }
-
-  const Grounder grounder_;
-  const bool drops_;
-  const std::string draw_;
-  bool draws_into_folder_;
+  const Arguments& arguments_;
+  const CaptionArguments& wants_;
+  Console& console_;
+  const Chat chat_;
+  const GenerateSettings settings_;
+  const Answerer answerer_;
+  std::unique_ptr<Witness> witness_;
+  bool checks_questions_ = false;
+  std::optional<Speaker> speaker_;
+  std::optional<XmpTexts> xmp_;
+  std::optional<ContactSheet> sheet_;
 };
-
-Exit UndoTexts(const Arguments& arguments, Console& console) {
-  PictureTexts texts = PictureTexts::Open(PictureTexts::DefaultFile());
-  int64_t failed = 0;
-  const UndoReport report = texts.Undo(arguments.inputs, [&](const std::string& file, const Error& error) {
-    ++failed;
-    console.Failure(file, error.message());
-    if (arguments.json) console.Json(FailureObject(file, error));
-  });
-  if (arguments.json) {
-    console.Json({{"restored", report.restored},
-                  {"removed", report.removed},
-                  {"unchanged", report.unchanged},
-                  {"failed", failed}});
-  } else {
-    const auto counted = [](int64_t count, const char* one, const char* many) {
-      return Count(count) + " " + (count == 1 ? one : many);
-    };
-    console.Line(counted(report.restored, "file", "files") + " as before, " +
-                 counted(report.removed, "sidecar", "sidecars") + " removed" +
-                 (failed > 0 ? ", " + Count(failed) + " left alone" : ""));
-  }
-  return ExitFor(failed, console);
-}
 
 }  // namespace
 
 Exit Caption(const Arguments& arguments, Console& console) {
   if (arguments.caption.undo) return UndoTexts(arguments, console);
   const Model model = LoadWriter(arguments, "caption pictures");
-  const Chat chat = ChatWith(model, arguments);
-  const GenerateSettings settings = SettingsOf(arguments.generate);
   const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
-  std::optional<Proof> proof;
-  if (!arguments.caption.ground.empty()) proof.emplace(arguments, static_cast<int64_t>(inputs.size()));
-  std::optional<XmpTexts> xmp;
-  if (!arguments.caption.xmp.empty()) xmp.emplace(arguments, model);
-  return ForEachInput(inputs, arguments, console, [&](const std::string& path) -> std::optional<Told> {
-    if (xmp) {
-      if (std::optional<Told> present = xmp->Present(path, console)) return present;
-    }
-    const Image image = ReadImage(path);
-    const Answer made = chat.Caption(image, settings, &interrupted);
-    if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
-    std::string text = Trimmed(made.text), lines;
-    Json grounded = Json::object();
-    if (proof) proof->Ground(path, image, text, grounded, lines, console);
-    Told told = Tell("caption", text, made.confidence, console);
-    told.object.update(grounded);
-    if (xmp) xmp->Write(path, text, made.confidence, told, console);
-    told.line += lines;
-    return told;
-  });
+  CaptionJob job(arguments, model, static_cast<int64_t>(inputs.size()), console);
+  const Exit exit = ForEachInput(
+      inputs, arguments, console, [&](const std::string& path) { return job.Tell(path); },
+      [&](const std::string& path, const Error& error) { job.Fail(path, error); });
+  job.Finish();
+  return exit;
 }
 
 Exit Ask(const Arguments& arguments, Console& console) {
   const Chat chat = OpenChat(arguments, "answer questions");
-  const GenerateSettings settings = SettingsOf(arguments.generate);
+  const std::string& question = arguments.generate.question;
   const std::vector<std::string>& choices = arguments.generate.choices;
-  return ForEachInput(ExpandInputs(arguments.inputs), arguments, console,
-                      [&](const std::string& path) -> std::optional<Told> {
-                        const Message message{.text = arguments.generate.question, .images = {ReadImage(path)}};
-                        Told told;
-                        if (choices.empty()) {
-                          const Answer made = chat.Reply({&message, 1}, settings, nullptr, &interrupted);
-                          if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
-                          told = Tell("answer", Trimmed(made.text), made.confidence, console);
-                        } else {
-                          told = TellChoices(chat.Choose({&message, 1}, choices), console);
-                        }
-                        Json object = {{"question", Printable(arguments.generate.question)}};
-                        object.update(told.object);
-                        told.object = std::move(object);
-                        return told;
-                      });
+  const Answerer answerer(arguments, chat);
+  std::optional<Speaker> speaker;
+  if (arguments.caption.speak) speaker.emplace();
+  const std::unique_ptr<Witness> witness =
+      choices.empty() ? answerer.WitnessFor({question}, console) : std::unique_ptr<Witness>();
+  const auto tell = [&](const std::string& path) -> std::optional<Told> {
+    const Image image = ReadImage(path);
+    Told told;
+    std::string shown;
+    if (choices.empty()) {
+      std::optional<Witness::View> view;
+      if (witness) view.emplace(*witness, image);
+      const std::optional<Said> said = answerer.Ask(image, question, view ? &*view : nullptr);
+      if (!said) return std::nullopt;
+      told = TellSaid("answer", *said, console);
+      shown = said->Shown();
+    } else {
+      const Message message{.text = question, .images = {image}};
+      told = TellChoices(chat.Choose({&message, 1}, choices), console);
+      shown = told.object["answer"];
+    }
+    Json object = {{"question", Printable(question)}};
+    object.update(told.object);
+    told.object = std::move(object);
+    if (speaker) speaker->Say(shown);
+    return told;
+  };
+  return ForEachInput(ExpandInputs(arguments.inputs), arguments, console, tell);
 }
 
 }  // namespace fovea::cli

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <fstream>
 
+#include "commands/language.h"
+#include "fovea/chat.h"
+
 namespace fovea::cli {
 
 int UseThreads(const Arguments& arguments) {
@@ -26,6 +29,20 @@ std::optional<Model> LoadLabeler(const Model& model, Console& console) {
     console.Note("pictures get no labels: " + Printable(error.message()));
     return std::nullopt;
   }
+}
+
+LibraryCaptioner CaptionerOf(const std::string& name) {
+  const Model model = Model::Load(name);
+  if (!Can(model, "generate"))
+    throw Error(ErrorCode::kUnimplemented, "the model " + Printable(name) + " writes no captions");
+  return {.name = model.info().name,
+          .fingerprint = model.info().fingerprint,
+          .tell = [chat = Chat(model)](const Image& image) -> CaptionRecord {
+            constexpr int64_t kMostTokens = 64;
+            const Answer made = chat.Caption(image, {.max_tokens = kMostTokens}, &interrupted);
+            if (made.finish_reason == "cancelled") throw Error(ErrorCode::kCancelled, "interrupted");
+            return {.text = Trimmed(made.text), .confidence = made.confidence};
+          }};
 }
 
 Exit ExitFor(int64_t failed, const Console& console) {

@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "fovea/error.h"
+#include "fovea/library.h"
 #include "fovea/model.h"
 #include "output.h"
 
@@ -24,7 +25,12 @@ Model LoadModel(const Arguments& arguments, const char* otherwise = nullptr);
 // The bundled model that puts pictures and words into one space: what searches, and what sorts into classes of one's
 // own.
 inline constexpr const char* kModelOfWords = "fovea-photos";
+// The bundled model that writes about pictures.
+inline constexpr const char* kModelThatTells = "fovea-tell";
 bool Can(const Model& model, const char* capability);
+
+// What a model that writes says about pictures, for a library.
+LibraryCaptioner CaptionerOf(const std::string& model);
 
 // The model that names what is in pictures for a library whose own model has no classes; none, with a note, when it is
 // not on this machine.

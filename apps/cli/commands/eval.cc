@@ -164,7 +164,10 @@ int64_t EvalRetrieval(const Job& job) {
 int64_t EvalSearch(const Job& job) {
   const Model model = LoadModel(job.arguments);
   const std::optional<Model> labeler = LoadLabeler(model, job.console);
-  SearchEvaluationOptions search{.labeler = labeler ? &*labeler : nullptr};
+  std::optional<LibraryCaptioner> captioner;
+  if (!job.arguments.caption.captioner.empty()) captioner = CaptionerOf(job.arguments.caption.captioner);
+  SearchEvaluationOptions search{.labeler = labeler ? &*labeler : nullptr,
+                                 .captioner = captioner ? &*captioner : nullptr};
   search.foreign = job.arguments.eval.foreign;
   if (!job.arguments.eval.queries.empty()) search.queries = LinesOf(job.arguments.eval.queries, false);
   const SearchMetrics metrics = EvaluateSearch(model, job.arguments.shards, search, job.options);

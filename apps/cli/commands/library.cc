@@ -23,15 +23,24 @@ std::string FromHere(const std::string& path) {
   return !error && path.starts_with(here) ? path.substr(here.size()) : path;
 }
 
-void PrintReport(const IndexReport& report, const std::string& file, int64_t size, bool json, Console& console) {
+// `captions`: nullptr when none were asked for.
+void PrintReport(const IndexReport& report, const IndexReport* captions, const std::string& file, int64_t size,
+                 bool json, Console& console) {
   if (json) {
-    return console.Json({{"added", report.added},
-                         {"updated", report.updated},
-                         {"moved", report.moved},
-                         {"unchanged", report.unchanged},
-                         {"removed", report.removed},
-                         {"failed", report.failed},
-                         {"seconds", std::round(report.seconds * 1000) / 1000}});
+    Json object = {{"added", report.added},
+                   {"updated", report.updated},
+                   {"moved", report.moved},
+                   {"unchanged", report.unchanged},
+                   {"removed", report.removed},
+                   {"failed", report.failed},
+                   {"seconds", std::round(report.seconds * 1000) / 1000}};
+    if (captions != nullptr) {
+      object["captions"] = {{"added", captions->added},
+                            {"unchanged", captions->unchanged},
+                            {"failed", captions->failed},
+                            {"seconds", std::round(captions->seconds * 1000) / 1000}};
+    }
+    return console.Json(object);
   }
   const std::pair<const char*, int64_t> parts[] = {{"added", report.added},     {"updated", report.updated},
                                                    {"moved", report.moved},     {"unchanged", report.unchanged},
@@ -45,6 +54,10 @@ void PrintReport(const IndexReport& report, const std::string& file, int64_t siz
   if (computed > 0 && report.seconds > 0)
     line += " (" + Count(std::llround(static_cast<double>(computed) / report.seconds)) + " pictures/s)";
   console.Line(line);
+  if (captions != nullptr) {
+    console.Line(Count(captions->added) + (captions->added == 1 ? " caption" : " captions") + " written, " +
+                 Count(captions->unchanged) + " there already, in " + Duration(captions->seconds));
+  }
   console.Line(Count(size) + (size == 1 ? " picture in " : " pictures in ") + Printable(FromHere(file)));
 }
 
@@ -120,8 +133,17 @@ Exit Index(const Arguments& arguments, Console& console) {
   };
   const IndexReport report = library.Index(arguments.inputs, model, options);
   console.EndProgress();
-  PrintReport(report, file, library.size(), arguments.json, console);
-  return ExitFor(report.failed, console);
+  if (!arguments.caption.for_library || report.cancelled) {
+    PrintReport(report, nullptr, file, library.size(), arguments.json, console);
+    return ExitFor(report.failed, console);
+  }
+  const LibraryCaptioner captioner =
+      CaptionerOf(arguments.caption.captioner.empty() ? kModelThatTells : arguments.caption.captioner);
+  console.BeginProgress(0);
+  const IndexReport captions = library.Caption(captioner, options);
+  console.EndProgress();
+  PrintReport(report, &captions, file, library.size(), arguments.json, console);
+  return ExitFor(report.failed + captions.failed, console);
 }
 
 Exit Search(const Arguments& arguments, Console& console) {
