@@ -59,8 +59,11 @@ Image Cut(const Image& image, const Region& region) {
 }
 
 // Where the parts that hold it fit best: the frame around the places whose mean z over their parts is in the upper half
-// between the middle and the best. `z`: of Parts().
+// between the middle and the best. What fits the whole picture nearly as well as its best part fills it. `z`: of
+// Parts().
 Region RegionOf(const std::vector<double>& z, int64_t width, int64_t height) {
+  constexpr double kFillsPicture = 0.85;
+  if (z[0] >= kFillsPicture * *std::max_element(z.begin() + 1, z.end())) return {0, 0, width, height};
   std::vector<double> heat(kCells * kCells), count(kCells * kCells);
   for (size_t p = 1; p < Parts().size(); ++p) {
     const Part& part = Parts()[p];

@@ -1,6 +1,6 @@
-// Made by tools/make_things.py from WordNet 3.0 (Copyright 2006 by Princeton University; its licence allows any use, and
-// is https://wordnet.princeton.edu/license-and-commercial-use) and the words of captions of Flickr8k and COCO. Forms of
-// one word are joined by /, the first is the singular.
+// Made by tools/make_things.py from WordNet 3.0 (Copyright 2006 by Princeton University; its licence allows any use,
+// and is https://wordnet.princeton.edu/license-and-commercial-use) and the words of captions of Flickr8k and COCO.
+// Forms of one word are joined by /, the first is the singular.
 #include "library/things.h"
 
 namespace fovea::library {

@@ -216,7 +216,12 @@ class CaptionJob {
     const std::string first = said.text;
     if (!wants_.ground.empty()) {
       const std::vector<Match> matches = view->Ground(first);
-      witness_->Tell(path, view->image(), matches, object, lines, console_);
+      std::vector<Match> shown;  // each thing once, however often it is named
+      for (const Match& match : matches) {
+        const auto is_same = [&](const Match& other) { return other.thing.name == match.thing.name; };
+        if (std::ranges::none_of(shown, is_same)) shown.push_back(match);
+      }
+      witness_->Tell(path, view->image(), shown, object, lines, console_);
       if (wants_.ground == "drop") said.text = WithoutUnsupported(first, matches);
     }
     if (wants_.style == "screen-reader") said.text = view->Describe(said.text, said.confidence, console_);
