@@ -1,9 +1,11 @@
 // A picture as a sequence of patches, for models that see pictures of any proportions: SigLIP 2 with native aspect
-// ratio (NaFlex).
+// ratio (NaFlex), and Qwen2-VL.
 //
-// The picture keeps its proportions as far as whole patches allow and becomes as large as `max_num_patches` lets it.
-// Its patches follow row by row, and zeros fill the sequence up. Same values, to the bit, as Siglip2ImageProcessor of
-// transformers (Pillow backend). Position embeddings are the model's business.
+// The picture keeps its proportions as far as whole patches allow. For SigLIP 2 it becomes as large as
+// `max_num_patches` lets it, and zeros fill the sequence up; for Qwen2-VL it keeps its size where that is between two
+// limits, and the sequence is as long as the picture has patches. Patches follow row by row. Same values, to the bit,
+// as Siglip2ImageProcessor and Qwen2VLImageProcessor of transformers (Pillow backend; the latter repeats each patch in
+// time and orders them by the squares that its model merges, which is our model's business, as are positions).
 #pragma once
 
 #include <cstdint>
@@ -14,12 +16,19 @@ namespace fovea::media {
 
 struct PatchSpec {
   int64_t patch_size = 16;        // px, side P of a patch
-  int64_t max_num_patches = 256;  // N
+  int64_t max_num_patches = 256;  // N; 0: bounded by pixels instead
   PreprocessSpec pixels;          // filter, rescaling and mean; its size is chosen for each picture
 
-  // Reads a preprocessor_config.json (or processor_config.json) with "image_processor_type": "Siglip2ImageProcessor".
-  // Throws as PreprocessSpec::FromConfig.
+  // Of Qwen2-VL: both sides are multiples of merge_size patches, and the area is between these.
+  int64_t merge_size = 1;
+  int64_t min_pixels = 0, max_pixels = 0;
+
+  // Reads a preprocessor_config.json (or processor_config.json) with the "image_processor_type" Siglip2ImageProcessor
+  // or Qwen2VLImageProcessor. Throws as PreprocessSpec::FromConfig.
   static PatchSpec FromConfig(const base::Config& config);
+
+  // "at most 256 patches of 16x16 px, ..." for people.
+  std::string ToString() const;
 };
 
 // Patches of a picture: down and across.
@@ -27,8 +36,11 @@ struct PatchGrid {
   int64_t rows, columns;
 };
 // The grid of a picture of this size, at most N patches, at least one. Throws kInvalidArgument when the spec does not
-// resize and the picture has no whole number of patches or too many.
+// resize and the picture has no whole number of patches or too many, and for a picture that is more than 200 times as
+// long as it is wide where its area is bounded, as the reference.
 PatchGrid GridOf(const PatchSpec& spec, int64_t width, int64_t height);
+// How long the sequence of a picture of this size is: max_num_patches, or as many patches as it has.
+int64_t LengthOf(const PatchSpec& spec, int64_t width, int64_t height);
 
 struct Patches {
   Tensor values;   // f32 [N, P*P*3], patch after patch, each [y,x,colour]; zeros after the last

@@ -1,10 +1,12 @@
 // preprocessor_config.json, processor_config.json and open_clip_config.json, and the preparation of a small picture as
 // they say.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "fuzzing.h"
 #include "media/patches.h"
 #include "media/preprocess.h"
+#include "media/tiles.h"
 
 namespace {
 
@@ -41,8 +43,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     fuzzing::Try([&] { Use(media::PreprocessSpec::OfModel(config)); });
     fuzzing::Try([&] {
       const media::PatchSpec spec = media::PatchSpec::FromConfig(config);
-      if (spec.max_num_patches * spec.patch_size * spec.patch_size > kMostPixels) return;
-      fuzzing::Touch(media::MakePatches(SmallPicture(), spec).values);
+      const Image image = SmallPicture();
+      if (media::LengthOf(spec, image.width, image.height) * spec.patch_size * spec.patch_size > kMostPixels) return;
+      fuzzing::Touch(media::MakePatches(image, spec).values);
+    });
+    fuzzing::Try([&] {
+      const media::TileSpec spec = media::TileSpec::FromConfig(config);
+      if (spec.ToString().empty()) __builtin_trap();
+      const bool is_large = std::ranges::any_of(
+          spec.canvases, [](const media::PixelSize& canvas) { return canvas.height > kMostPixels / canvas.width; });
+      if (is_large || spec.tile_px > 64 || spec.longest_edge > 1024) return;
+      fuzzing::Touch(media::MakeTiles(SmallPicture(), spec).pixels);
     });
   });
   return 0;
