@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "base/json.h"
-#include "nn/pictures.h"
+#include "nn/stage.h"
+#include "ops/shape.h"
 #include "runtime/loaded_model.h"
 
 namespace fovea::eval {
@@ -22,7 +24,85 @@ void Keep(TensorsByName& outputs, const std::string& name, const Tensor& tensor)
   if (tensor.defined()) outputs[name] = tensor;
 }
 
+// While in scope collects the stages that pictures pass one after the other; Finish hands on each as one row of all.
+class JoinedStages {
+ public:
+  JoinedStages() : outer_(nn::StageWatch::Active()) {
+    if (outer_ == nullptr) return;
+    watch_.emplace(
+        [this](const std::string& name, const Tensor& value) { parts_[name].push_back(Reshape(value, {-1})); });
+  }
+  void Finish() {
+    watch_.reset();
+    for (const auto& [name, parts] : parts_) (*outer_)(name, Concat(parts, 0));
+  }
+
+ private:
+  const nn::StageWatch::Function* outer_;
+  std::map<std::string, std::vector<Tensor>> parts_;
+  std::optional<nn::StageWatch> watch_;
+};
+
+// Of pictures cut into tiles, one after the other.
+GoldenPictures EmbedGoldenTiles(const models::Model& model, const Tensor& tiles, const Tensor& shapes) {
+  GoldenPictures pictures;
+  JoinedStages stages;
+  std::vector<Tensor> parts;
+  int64_t first = 0;
+  for (int64_t r = 0; r < shapes.dim(0); ++r) {
+    const int64_t* shape = shapes.data<int64_t>() + 5 * r;
+    parts.push_back(model.EmbedTiles({.pixels = Slice(tiles, 0, first, first + shape[0]),
+                                      .rows = shape[1],
+                                      .columns = shape[2],
+                                      .height_px = shape[3],
+                                      .width_px = shape[4]}));  // [N,D]
+    pictures.counts.push_back(parts.back().dim(0));
+    first += shape[0];
+  }
+  stages.Finish();
+  pictures.vectors = Unsqueeze(Concat(parts, 0), 0);
+  return pictures;
+}
+
+// Of pictures cut into patches, each without the padding of the batch.
+GoldenPictures EmbedGoldenPatches(const models::Model& model, const Tensor& patches, const Tensor& shapes) {
+  GoldenPictures pictures;
+  JoinedStages stages;
+  std::vector<Tensor> parts;
+  for (int64_t r = 0; r < shapes.dim(0); ++r) {
+    const int64_t rows = shapes.data<int64_t>()[2 * r], columns = shapes.data<int64_t>()[2 * r + 1];
+    parts.push_back(model.EmbedPatches({.patches = Slice(Slice(patches, 0, r, r + 1), 1, 0, rows * columns),
+                                        .mask = {},
+                                        .shapes = Slice(shapes, 0, r, r + 1)}));  // [1,N,D]
+    pictures.counts.push_back(parts.back().dim(1));
+    pictures.grids.push_back(models::MergedGrid(rows, columns, parts.back().dim(1)));
+  }
+  stages.Finish();
+  pictures.vectors = Concat(parts, 1);
+  return pictures;
+}
+
 }  // namespace
+
+Tensor GoldenPictures::Picture(size_t index) const {
+  int64_t first = 0;
+  for (size_t i = 0; i < index; ++i) first += counts[i];
+  const int64_t D = vectors.dim(2);
+  const Tensor all = Reshape(vectors, {vectors.dim(0) * vectors.dim(1), D});
+  const Tensor picture = Slice(all, 0, first, first + counts[index]).Contiguous();
+  return grids.empty() ? picture : Reshape(picture, {grids[index][0], grids[index][1], D});
+}
+
+GoldenPictures EmbedGoldenPictures(const models::Model& model, const TensorsByName& inputs) {
+  const Tensor pixels = Find(inputs, "pixels"), patches = Find(inputs, "patches");
+  if (patches.defined()) return EmbedGoldenPatches(model, patches, Find(inputs, "shapes"));
+  if (const Tensor shapes = Find(inputs, "tile_shapes"); shapes.defined())
+    return EmbedGoldenTiles(model, pixels, shapes);
+  const Tensor vectors = model.EmbedImages(pixels);
+  return {.vectors = vectors,
+          .counts = std::vector<int64_t>(static_cast<size_t>(vectors.dim(0)), vectors.dim(1)),
+          .grids = {}};
+}
 
 std::unique_ptr<models::Model> BuildGolden(const formats::SafetensorsFile& file) {
   const auto text = file.metadata().find("config");
@@ -65,10 +145,10 @@ TensorsByName RunCapabilities(const models::Model& model, const TensorsByName& i
   if (text.ids.defined() && model.CanDecode() && !model.CanEncodeTexts()) {
     models::DecodeInputs given{
         .ids = text.ids, .mask = text.mask, .memory = input("memory"), .memory_mask = input("memory_mask")};
-    if (input("pixels").defined()) {
-      const Tensor pictures = model.EmbedImages(input("pixels"));
-      Keep(outputs, "pictures", pictures);
-      given = models::JoinPictures(model, text.ids, text.mask, pictures);
+    if (input("pixels").defined() || input("patches").defined()) {
+      const GoldenPictures pictures = EmbedGoldenPictures(model, inputs);
+      Keep(outputs, "pictures", pictures.vectors);
+      given = models::JoinPictures(model, text.ids, text.mask, pictures.vectors, pictures.grids);
     }
     const models::DecodeOutputs decoded = model.Decode(given);
     Keep(outputs, "hidden", decoded.hidden);

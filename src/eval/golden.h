@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "formats/safetensors.h"
 #include "nn/entry.h"
+#include "nn/pictures.h"
 
 namespace fovea::eval {
 
@@ -20,6 +22,18 @@ std::unique_ptr<models::Model> BuildGolden(const formats::SafetensorsFile& file)
 
 // The tensors named "input.<name>", by <name>; copies.
 TensorsByName GoldenInputs(const formats::SafetensorsFile& file);
+
+// What the decoder of `model` is given of the pictures in `inputs`: of pixels [R,Y,X,C]; of pixels that are the tiles
+// of pictures, with tile_shapes i64 [R,5]: how many tiles each picture has, in how many rows and columns, and its
+// height and width in px; or of patches [R,P,F] with shapes i64 [R,2].
+struct GoldenPictures {
+  Tensor vectors;                          // [R,N,D], or of tiles and patches [1,N,D], one picture after the other
+  std::vector<int64_t> counts;             // vectors of each picture
+  std::vector<models::PictureGrid> grids;  // of patches
+  // Picture `index`, as MakePrompt takes it: [N,D], or of patches [P,Q,D].
+  Tensor Picture(size_t index) const;
+};
+GoldenPictures EmbedGoldenPictures(const models::Model& model, const TensorsByName& inputs);
 
 // What `model` computes from `inputs`, by the names of the file's layout: pixels or patches give features, grid and
 // logits; ids give text_features, text_tokens and text_logits, of a decoder (with memory, if it reads one) hidden and

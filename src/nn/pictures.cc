@@ -1,6 +1,7 @@
 #include "nn/pictures.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "ops/shape.h"
@@ -57,17 +58,57 @@ Tensor TextPositions(const Tensor& mask, int64_t B, int64_t N, int64_t T) {
   return positions;
 }
 
+// Positions of time, row and column, i64 [3,B,T]: a word has the same in all three; a picture's tokens have the time of
+// its first one, and rows and columns counted on from there; the next word follows the largest. Padding gets 0.
+Tensor GridPositions(const Tensor& ids, const Tensor& mask, int64_t image_token_id,
+                     std::span<const PictureGrid> grids) {
+  const auto [B, T] = ids.Dims<2>("token ids");
+  const Tensor words = ids.Contiguous(), exists = mask.defined() ? mask.Contiguous() : Tensor();
+  const Tensor positions = Tensor::Zeros({3, B, T}, DType::kI64);
+  size_t picture = 0;
+  for (int64_t b = 0; b < B; ++b) {
+    int64_t next = 0, seen = 0;  // `seen` of the present picture's vectors
+    for (int64_t t = 0; t < T; ++t) {
+      const int64_t at = b * T + t;
+      if (exists.defined() && !exists.data<bool>()[at]) continue;
+      const bool is_word = words.data<int64_t>()[at] != image_token_id;
+      Require(is_word ? seen == 0 : picture < grids.size(), "[pictures] expected each picture's tokens in one piece");
+      const PictureGrid grid = is_word ? PictureGrid{1, 1} : grids[picture];
+      const int64_t place[] = {next, next + seen / grid[1], next + seen % grid[1]};
+      for (int64_t axis = 0; axis < 3; ++axis) positions.mutable_data<int64_t>()[axis * B * T + at] = place[axis];
+      if (++seen < grid[0] * grid[1]) continue;
+      next += std::max(grid[0], grid[1]);
+      seen = 0;
+      if (!is_word) ++picture;
+    }
+    Require(seen == 0, "[pictures] expected the tokens of whole pictures in a row");
+  }
+  return positions;
+}
+
 }  // namespace
 
-DecodeInputs JoinPictures(const Model& model, const Tensor& ids, const Tensor& mask, const Tensor& pictures) {
+PictureGrid MergedGrid(int64_t rows, int64_t columns, int64_t vectors) {
+  const auto side = std::llround(std::sqrt(static_cast<double>(rows * columns) / static_cast<double>(vectors)));
+  const PictureGrid grid = {rows / side, columns / side};
+  if (grid[0] * grid[1] != vectors)
+    Fail(ErrorCode::kInternal, "[pictures] ", rows, "x", columns, " patches do not become ", vectors, " vectors");
+  return grid;
+}
+
+DecodeInputs JoinPictures(const Model& model, const Tensor& ids, const Tensor& mask, const Tensor& pictures,
+                          std::span<const PictureGrid> grids) {
   const DecoderSpec spec = model.Decoder();
   const auto [B, T] = ids.Dims<2>("token ids");
+  Require(grids.empty() || spec.pictures == PicturePlace::kTokens,
+          "[pictures] expected no grids: no tokens stand for vectors of pictures");
   switch (spec.pictures) {
     case PicturePlace::kNone: Fail(ErrorCode::kUnimplemented, "[pictures] this model sees no pictures");
     case PicturePlace::kMemory: return {.ids = ids, .mask = mask, .memory = pictures};
     case PicturePlace::kTokens:
       return {.embeddings = Replaced(model.EmbedTokens(ids), ids, pictures, spec.image_token_id),
               .mask = mask,
+              .positions = grids.empty() ? Tensor() : GridPositions(ids, mask, spec.image_token_id, grids),
               .bidirectional = spec.prompt_sees_itself ? T : 0};
     case PicturePlace::kEncoder: return FromEncoder(model, ids, mask, pictures, spec.decoder_start_token_id);
     case PicturePlace::kBefore: break;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "nn/pictures.h"
 #include "ops/shape.h"
 #include "runtime/gguf_text.h"
 #include "runtime/model_folder.h"
@@ -71,6 +72,7 @@ class GrammarConstraint final : public TokenConstraint {
 
 // The one image token of each picture becomes as many as it has vectors.
 std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, std::span<const Tensor> pictures) {
+  const auto count = [](const Tensor& picture) { return picture.numel() / picture.dim(-1); };
   std::vector<int64_t> wide;
   size_t next = 0;
   for (const int64_t id : ids) {
@@ -80,10 +82,27 @@ std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, 
     }
     Require(next < pictures.size(), "[chat] the template shows more pictures than the messages hold, ",
             pictures.size());
-    wide.insert(wide.end(), static_cast<size_t>(pictures[next++].dim(0)), image_token);
+    wide.insert(wide.end(), static_cast<size_t>(count(pictures[next++])), image_token);
   }
   Require(next == pictures.size(), "[chat] the template has a place for ", next, " of ", pictures.size(), " pictures");
   return wide;
+}
+
+// The template's image tokens with the text of each picture in their place. Only the template's own: what a user wrote
+// is text, whatever it looks like.
+std::vector<text::TextSpan> WithTexts(std::vector<text::TextSpan> spans, const std::string& image_token,
+                                      std::span<const std::string> texts) {
+  size_t next = 0;
+  for (text::TextSpan& span : spans) {
+    if (!span.is_control) continue;
+    for (size_t at = span.text.find(image_token); at != std::string::npos; at = span.text.find(image_token, at)) {
+      Require(next < texts.size(), "[chat] the template shows more pictures than the messages hold, ", texts.size());
+      span.text.replace(at, image_token.size(), texts[next]);
+      at += texts[next++].size();
+    }
+  }
+  Require(next == texts.size(), "[chat] the template has a place for ", next, " of ", texts.size(), " pictures");
+  return spans;
 }
 
 GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& spec) {
@@ -141,10 +160,27 @@ ChatSession::Picture ChatSession::See(const Image& image) {
     pictures_.splice(pictures_.begin(), pictures_, found);
     return pictures_.front();
   }
-  const Tensor vectors = model_->network().EmbedImages(model_->Prepare({&image, 1}));  // [1,N,D]
-  pictures_.push_front({hash, Squeeze(vectors, 0).Contiguous()});
+  pictures_.push_front(Encode(image, hash));
   if (pictures_.size() > kKeptPictures) pictures_.pop_back();
   return pictures_.front();
+}
+
+ChatSession::Picture ChatSession::Encode(const Image& image, uint64_t hash) const {
+  const models::Model& network = model_->network();
+  if (network.CanEmbedTiles()) {
+    const models::TileInputs tiles = model_->PrepareTiles(image);
+    return {hash, network.EmbedTiles(tiles).Contiguous(),
+            network.TileText(tiles, tokenizer_->IdToToken(spec_.image_token_id))};
+  }
+  if (network.CanEmbedPatches()) {
+    const models::PatchInputs patches = model_->PreparePatches({&image, 1});
+    const Tensor vectors = network.EmbedPatches(patches).Contiguous();  // [1,N,D]
+    const int64_t* shape = patches.shapes.data<int64_t>();
+    const auto [rows, columns] = models::MergedGrid(shape[0], shape[1], vectors.dim(1));
+    return {hash, vectors.View({rows, columns, vectors.dim(2)}), ""};
+  }
+  const Tensor vectors = network.EmbedImages(model_->Prepare({&image, 1}));  // [1,N,D]
+  return {hash, Squeeze(vectors, 0).Contiguous(), ""};
 }
 
 std::shared_ptr<const TokenConstraint> ChatSession::ConstraintOf(const GenerateSettings& settings) {
@@ -157,7 +193,8 @@ std::shared_ptr<const TokenConstraint> ChatSession::ConstraintOf(const GenerateS
                                              spec_.vocab);
 }
 
-std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages) const {
+std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages,
+                                              std::span<const Picture> pictures) const {
   const bool has_parts = spec_.pictures != models::PicturePlace::kNone;
   nlohmann::json list = nlohmann::json::array();
   for (const Message& message : messages) {
@@ -174,7 +211,13 @@ std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages)
   for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
     if (const std::string token = tokenizer_->SpecialToken(role); !token.empty()) inputs.special_tokens[role] = token;
   }
-  return tokenizer_->EncodeSpans(template_->Render(inputs));
+  std::vector<text::TextSpan> spans = template_->Render(inputs);
+  if (model_->network().CanEmbedTiles()) {
+    std::vector<std::string> texts;
+    for (const Picture& picture : pictures) texts.push_back(picture.text);
+    spans = WithTexts(std::move(spans), tokenizer_->IdToToken(spec_.image_token_id), texts);
+  }
+  return tokenizer_->EncodeSpans(spans);
 }
 
 std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) const {
@@ -213,12 +256,17 @@ RequestPlan ChatSession::Plan(std::span<const Message> messages, const GenerateS
                    .weight_bytes = model_->info().memory_bytes,
                    .cache_bytes = 0};
   for (const Message& message : messages) {
-    for (const Image& image : message.images) plan.picture_tokens += See(image).vectors.dim(0);
+    for (const Image& image : message.images) plan.picture_tokens += See(image).count();
   }
   const int64_t element = options_.cache_type == "f32" ? 4 : options_.cache_type == "bf16" ? 2 : 1;
   plan.cache_bytes =
       (length + plan.max_tokens) * spec_.layers * spec_.kv_heads * (spec_.key_dim + spec_.value_dim) * element;
   return plan;
+}
+
+Prompt ChatSession::PromptOf(std::span<const Message> messages) {
+  const std::lock_guard lock(mutex_);
+  return MakePrompt(messages);
 }
 
 Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
@@ -233,17 +281,19 @@ Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
             .memory_mask = inputs.mask,
             .memory_key = std::stoull(base::ContentHasher().Add(messages[0].text).Hex().substr(0, 16), nullptr, 16)};
   }
+  std::vector<Picture> pictures;
   std::vector<Tensor> vectors;
   std::vector<uint64_t> hashes;
   for (const Message& message : messages) {
     for (const Image& image : message.images) {
-      const Picture picture = See(image);
-      vectors.push_back(picture.vectors);
-      hashes.push_back(picture.hash);
+      pictures.push_back(See(image));
+      vectors.push_back(pictures.back().vectors);
+      hashes.push_back(pictures.back().hash);
     }
   }
-  std::vector<int64_t> ids = template_ ? TemplateIds(messages) : PromptIds(messages);
-  if (spec_.pictures == models::PicturePlace::kTokens) ids = Widened(ids, spec_.image_token_id, vectors);
+  std::vector<int64_t> ids = template_ ? TemplateIds(messages, pictures) : PromptIds(messages);
+  const bool is_widened = model_->network().CanEmbedTiles();  // the text of tiles holds a token for each vector
+  if (spec_.pictures == models::PicturePlace::kTokens && !is_widened) ids = Widened(ids, spec_.image_token_id, vectors);
   return runtime::MakePrompt(model_->network(), std::move(ids), vectors, hashes);
 }
 

@@ -27,19 +27,26 @@ class ChatSession {
   // What a user says who wants a caption; "" to a model that was made for captions.
   std::string CaptionRequest() const;
   RequestPlan Plan(std::span<const Message> messages, const GenerateSettings& settings);
+  // What the model reads for the messages.
+  Prompt PromptOf(std::span<const Message> messages);
 
  private:
   struct Picture {
     uint64_t hash;
-    Tensor vectors;  // [N,D]
+    Tensor vectors;    // [N,D], or [P,Q,D] of a model that sees patches
+    std::string text;  // what stands for it in a prompt, of a model that sees tiles
+    int64_t count() const { return vectors.numel() / vectors.dim(-1); }
   };
   void CheckMessages(std::span<const Message> messages) const;
   // The vectors of a picture; encoded once while it is among the last kKeptPictures.
   Picture See(const Image& image);
   // What json_schema, grammar or regex allow; null: everything.
   std::shared_ptr<const TokenConstraint> ConstraintOf(const GenerateSettings& settings);
-  // The conversation as the template of the model writes it, one image token for each picture.
-  std::vector<int64_t> TemplateIds(std::span<const Message> messages) const;
+  // A picture as the decoder is given it, by what the model sees: the whole, patches or tiles.
+  Picture Encode(const Image& image, uint64_t hash) const;
+  // The conversation as the template of the model writes it, one image token for each picture, or where the model
+  // sees tiles the text of each.
+  std::vector<int64_t> TemplateIds(std::span<const Message> messages, std::span<const Picture> pictures) const;
   // Without a template: the one message.
   std::vector<int64_t> PromptIds(std::span<const Message> messages) const;
   Prompt MakePrompt(std::span<const Message> messages);

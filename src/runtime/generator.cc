@@ -42,12 +42,12 @@ std::vector<std::span<const float>> RowsOf(const Tensor& logits) {  // [B,V], de
   return rows;
 }
 
-// Places next, next + 1, ... for `count` tokens, in the layout of a prompt's positions.
-Tensor PlacesFrom(const Tensor& positions, int64_t next, int64_t count) {
+// Places next, next + 1, ... for `count` tokens: [1,count], or in the layout of a prompt's positions with three axes.
+Tensor PlacesFrom(int64_t next, int64_t count, const Tensor& like = {}) {
   std::vector<int64_t> places;
-  const int64_t axes = positions.rank() == 3 ? positions.dim(0) : 1;
+  const int64_t axes = like.defined() && like.rank() == 3 ? like.dim(0) : 1;
   for (int64_t i = 0; i < axes * count; ++i) places.push_back(next + i % count);
-  return positions.rank() == 3 ? IdTensor(places, {axes, 1, count}) : IdTensor(places, {1, count});
+  return axes > 1 ? IdTensor(places, {axes, 1, count}) : IdTensor(places, {1, count});
 }
 
 Tensor LastLogits(const models::DecodeOutputs& outputs) {  // -> [B,V] in f32, dense
@@ -162,7 +162,12 @@ int64_t Generator::ReadPart(const Prompt& prompt, int64_t begin, nn::DecodeCache
   } else {
     inputs.ids = IdTensor(std::span(prompt.ids).subspan(begin, end - begin), {1, end - begin});
   }
-  if (prompt.positions.defined()) inputs.positions = Slice(prompt.positions, -1, begin, end).Contiguous();
+  if (prompt.positions.defined()) {
+    inputs.positions = Slice(prompt.positions, -1, begin, end).Contiguous();
+  } else if (begin > 0) {
+    // A cache of a prompt with pictures, cut back, may not know where its next token stands.
+    inputs.positions = PlacesFrom(begin, end - begin);
+  }
   if (begin == 0) {
     inputs.memory = prompt.memory;
     inputs.memory_mask = prompt.memory_mask;
@@ -396,7 +401,7 @@ std::vector<float> Generator::Score(const Prompt& prompt, std::span<const int64_
   if (count == 1) return scores;
   nn::DecodeCache* const caches[] = {&cache};
   models::DecodeInputs inputs{.ids = IdTensor(continuation.first(count - 1), {1, count - 1})};
-  if (prompt.positions.defined()) inputs.positions = PlacesFrom(prompt.positions, prompt.next_position, count - 1);
+  if (prompt.positions.defined()) inputs.positions = PlacesFrom(prompt.next_position, count - 1, prompt.positions);
   inputs.caches = caches;
   const Tensor all = model_.Decode(inputs).logits.To(DType::kF32);  // [1,N-1,V]
   const auto rows = RowsOf(Squeeze(all, 0).Contiguous());

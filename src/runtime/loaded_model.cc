@@ -77,11 +77,13 @@ media::PreprocessSpec ReadPreprocess(const std::string& folder, const models::En
   return entry.input_spec(config);
 }
 
-media::PatchSpec ReadPatches(const std::string& folder) {
+// What the folder says about cutting pictures into patches or tiles.
+template <typename Spec>
+Spec ReadCutting(const std::string& folder) {
   const auto file = PreprocessorFile(folder);
   Require(file.has_value(), "[model] ", base::PrintableUtf8(folder),
-          " has no preprocessor_config.json, which says how pictures are cut into patches");
-  return media::PatchSpec::FromConfig(*file);
+          " has no preprocessor_config.json, which says how pictures are cut");
+  return Spec::FromConfig(*file);
 }
 
 // Softmax of one row, and its `top_k` classes, best first; the lower index wins a tie.
@@ -242,8 +244,10 @@ std::shared_ptr<const LoadedModel> LoadedModel::Load(const std::string& folder, 
   const models::Entry& entry = FindEntry(model->config_);
   const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, model->config_);
   model->network_ = entry.create(model->config_);
-  if (model->network_->CanEncodePatches()) {
-    model->patches_ = ReadPatches(folder);
+  if (model->network_->CanEmbedTiles()) {
+    model->tiles_ = ReadCutting<media::TileSpec>(folder);
+  } else if (model->network_->CanEncodePatches() || model->network_->CanEmbedPatches()) {
+    model->patches_ = ReadCutting<media::PatchSpec>(folder);
   } else if (model->network_->CanEncodeImages() || model->network_->CanEmbedImages()) {
     model->preprocess_ = ReadPreprocess(folder, entry, model->config_);
   }
@@ -295,8 +299,9 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   info_.model_type = config_.Require<std::string>("model_type");
   info_.licence = CardLicence(folder);
   if (patches_) {
-    info_.input = base::StrCat("at most ", patches_->max_num_patches, " patches of ", patches_->patch_size, "x",
-                               patches_->patch_size, " px, ", patches_->pixels.ToString());
+    info_.input = patches_->ToString();
+  } else if (tiles_) {
+    info_.input = tiles_->ToString();
   } else if (sees) {
     info_.input = preprocess_.ToString();
   }
@@ -324,7 +329,8 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
 
 Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   Require(!images.empty(), "[model] expected at least one picture");
-  Require(!patches_, "[model] ", base::PrintableUtf8(info_.name), " sees patches, not whole pictures of one size");
+  Require(!patches_ && !tiles_, "[model] ", base::PrintableUtf8(info_.name), " sees ", patches_ ? "patches" : "tiles",
+          ", not whole pictures of one size");
   const auto [height, width] = media::OutputSize(preprocess_, images[0].width, images[0].height);
   for (const Image& image : images) {
     const auto [other_height, other_width] = media::OutputSize(preprocess_, image.width, image.height);
@@ -339,16 +345,28 @@ Tensor LoadedModel::Prepare(std::span<const Image> images) const {
   return pixels;
 }
 
+models::TileInputs LoadedModel::PrepareTiles(const Image& image) const {
+  const media::Tiles made = media::MakeTiles(image, *tiles_);
+  return {.pixels = made.pixels,
+          .rows = made.rows,
+          .columns = made.columns,
+          .height_px = image.height,
+          .width_px = image.width};
+}
+
 models::PatchInputs LoadedModel::PreparePatches(std::span<const Image> images) const {
   const auto batch = static_cast<int64_t>(images.size());
-  const int64_t count = patches_->max_num_patches, size = patches_->patch_size * patches_->patch_size * 3;
-  models::PatchInputs inputs{.patches = Tensor::Empty({batch, count, size}),
+  int64_t count = 0;
+  for (const Image& image : images) count = std::max(count, media::LengthOf(*patches_, image.width, image.height));
+  const int64_t size = patches_->patch_size * patches_->patch_size * 3;
+  models::PatchInputs inputs{.patches = Tensor::Zeros({batch, count, size}),
                              .mask = Tensor::Empty({batch, count}, DType::kBool),
                              .shapes = Tensor::Empty({batch, 2}, DType::kI64)};
   base::ParallelFor(batch, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const media::Patches made = media::MakePatches(images[static_cast<size_t>(i)], *patches_);
-      std::copy_n(made.values.data<float>(), count * size, inputs.patches.mutable_data<float>() + i * count * size);
+      std::copy_n(made.values.data<float>(), made.values.numel(),
+                  inputs.patches.mutable_data<float>() + i * count * size);
       for (int64_t k = 0; k < count; ++k)
         inputs.mask.mutable_data<bool>()[i * count + k] = k < made.grid.rows * made.grid.columns;
       inputs.shapes.mutable_data<int64_t>()[2 * i] = made.grid.rows;

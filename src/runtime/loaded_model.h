@@ -13,6 +13,7 @@
 #include "fovea/model.h"
 #include "media/patches.h"
 #include "media/preprocess.h"
+#include "media/tiles.h"
 #include "nn/entry.h"
 #include "runtime/text_encoder.h"
 #include "tensor/named_tensor.h"
@@ -51,8 +52,10 @@ class LoadedModel {
   // Pixels [B,Y,X,3] of pictures prepared as the model wants them. Throws kInvalidArgument when the preparation leaves
   // them of different sizes.
   Tensor Prepare(std::span<const Image> images) const;
-  // The same for a network that sees patches (SigLIP 2 NaFlex).
+  // The same for a network that sees patches (SigLIP 2 NaFlex, Qwen2-VL).
   models::PatchInputs PreparePatches(std::span<const Image> images) const;
+  // The same of one picture for a network that sees tiles (LLaVA-NeXT).
+  models::TileInputs PrepareTiles(const Image& image) const;
 
   // Features of pictures and the model's own classes: its classifier's, or, in a model that compares pictures with
   // texts and was trained to tell classes by their names ("id2label" and "label_templates" of its config.json), those
@@ -81,6 +84,7 @@ class LoadedModel {
   base::Config config_;
   media::PreprocessSpec preprocess_;
   std::optional<media::PatchSpec> patches_;  // of a network that sees patches; preprocess_ is unused then
+  std::optional<media::TileSpec> tiles_;     // of a network that sees tiles; preprocess_ is unused then
   std::unique_ptr<models::Model> network_;
   std::unique_ptr<TextEncoder> texts_;
   std::vector<std::string> class_names_;

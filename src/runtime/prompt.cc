@@ -15,17 +15,34 @@ uint64_t VectorKey(uint64_t hash, int64_t index) {
   return base::MixSeeds(hash, static_cast<uint64_t>(index)) | (uint64_t{1} << 63);
 }
 
+// How many vectors a picture has, alone [N,D] or in a grid [P,Q,D].
+int64_t VectorCount(const Tensor& picture) { return picture.numel() / picture.dim(-1); }
+
 // One picture after the other: [1,N,D], whatever their numbers of vectors.
 Tensor Joined(std::span<const Tensor> pictures) {
   std::vector<Tensor> rows;
-  for (const Tensor& picture : pictures) rows.push_back(picture);
+  for (const Tensor& picture : pictures) rows.push_back(Reshape(picture, {VectorCount(picture), picture.dim(-1)}));
   return Unsqueeze(Concat(rows, 0), 0);
+}
+
+// Of the pictures that are grids.
+std::vector<models::PictureGrid> GridsOf(std::span<const Tensor> pictures) {
+  std::vector<models::PictureGrid> grids;
+  for (const Tensor& picture : pictures) {
+    if (picture.rank() == 3) grids.push_back({picture.dim(0), picture.dim(1)});
+  }
+  return grids;
+}
+
+int64_t Largest(const Tensor& positions) {
+  const Tensor dense = positions.Contiguous();
+  return *std::ranges::max_element(dense.values<int64_t>());
 }
 
 std::vector<uint64_t> VectorKeys(std::span<const Tensor> pictures, std::span<const uint64_t> hashes) {
   std::vector<uint64_t> keys;
   for (size_t p = 0; p < pictures.size(); ++p) {
-    for (int64_t i = 0; i < pictures[p].dim(0); ++i) keys.push_back(VectorKey(hashes[p], i));
+    for (int64_t i = 0; i < VectorCount(pictures[p]); ++i) keys.push_back(VectorKey(hashes[p], i));
   }
   return keys;
 }
@@ -42,7 +59,7 @@ Prompt MakePrompt(const models::Model& model, std::vector<int64_t> ids, std::spa
   Require(spec.pictures == models::PicturePlace::kTokens || pictures.size() == 1,
           "[prompt] this model takes one picture, got ", pictures.size());
   const Tensor words = Tensor::FromValues<int64_t>({1, T}, prompt.ids);
-  models::DecodeInputs inputs = models::JoinPictures(model, words, {}, Joined(pictures));
+  models::DecodeInputs inputs = models::JoinPictures(model, words, {}, Joined(pictures), GridsOf(pictures));
   prompt.embeddings = inputs.embeddings;
   prompt.positions = inputs.positions;
   prompt.bidirectional = inputs.bidirectional;
@@ -63,6 +80,7 @@ Prompt MakePrompt(const models::Model& model, std::vector<int64_t> ids, std::spa
     prompt.next_position = T;
     return prompt;
   }
+  if (prompt.positions.defined()) prompt.next_position = Largest(prompt.positions) + 1;
   size_t next = 0;
   for (size_t t = 0; t < prompt.ids.size(); ++t) {
     if (prompt.ids[t] == spec.image_token_id) prompt.keys[t] = vectors[next++];

@@ -1,6 +1,7 @@
-// Decoders that see pictures continue prompts as the reference does: for every golden file with "generate.pixels" (see
-// tools/golden/picture_decoders.py) greedy continuations are equal token for token: anew for each token without caches,
-// through the generation loop alone and together, with prompts read in pieces, and when the picture was seen before.
+// Decoders that see pictures continue prompts as the reference does: for every golden file with "generate.pixels" or
+// "generate.patches" (see tools/golden/picture_decoders.py) greedy continuations are equal token for token: anew for
+// each token without caches, through the generation loop alone and together, with prompts read in pieces, and when the
+// picture was seen before.
 //
 // A new model needs no new test: its golden files are found by name.
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@
 #include "formats/safetensors.h"
 #include "nn/pictures.h"
 #include "ops/reduce.h"
+#include "ops/shape.h"
 #include "runtime/prompt.h"
 #include "testing/testing.h"
 
@@ -22,8 +24,8 @@ std::vector<std::string> PictureDecoderFiles() {
   std::vector<std::string> files;
   for (const auto& file : std::filesystem::directory_iterator(testing::SourcePath("tests/golden/models"))) {
     if (file.path().extension() != ".safetensors") continue;
-    if (formats::SafetensorsFile::Open(file.path().string()).Has("generate.pixels"))
-      files.push_back(file.path().stem().string());
+    const auto opened = formats::SafetensorsFile::Open(file.path().string());
+    if (opened.Has("generate.pixels") || opened.Has("generate.patches")) files.push_back(file.path().stem().string());
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -37,8 +39,12 @@ class PictureDecoders : public ::testing::TestWithParam<std::string> {
     model_ = eval::BuildGolden(file);
     const Tensor ids = file.Get("generate.ids").Clone(), mask = file.Get("generate.mask").Clone();
     const Tensor expected = file.Get("generate.expected").Clone();
-    const Tensor made = model_->EmbedImages(file.Get("generate.pixels").Clone());  // [R,N,D], row by row
-    int64_t picture = 0;
+    eval::TensorsByName given;
+    for (const std::string name : {"pixels", "tile_shapes", "patches", "shapes"}) {
+      if (file.Has("generate." + name)) given[name] = file.Get("generate." + name).Clone();
+    }
+    const eval::GoldenPictures made = eval::EmbedGoldenPictures(*model_, given);  // row by row
+    size_t picture = 0;
     for (int64_t row = 0; row < ids.dim(0); ++row) {
       auto& prompt = prompts_.emplace_back();
       for (int64_t t = 0; t < ids.dim(1); ++t) {
@@ -47,12 +53,11 @@ class PictureDecoders : public ::testing::TestWithParam<std::string> {
       }
       const int64_t* begin = expected.data<int64_t>() + row * expected.dim(1);
       expected_.emplace_back(begin, begin + expected.dim(1));
-      int64_t count = 1;
-      if (model_->Decoder().pictures == models::PicturePlace::kTokens)
-        count = std::ranges::count(prompt, model_->Decoder().image_token_id) / made.dim(1);
       auto& pictures = pictures_.emplace_back();
-      for (int64_t i = 0; i < count; ++i, ++picture)
-        pictures.push_back(made.Sliced(0, picture, picture + 1).View({made.dim(1), made.dim(2)}));
+      int64_t left = 1;  // tokens that wait for a picture
+      if (model_->Decoder().pictures == models::PicturePlace::kTokens)
+        left = std::ranges::count(prompt, model_->Decoder().image_token_id);
+      for (; left > 0; left -= made.counts.at(picture++)) pictures.push_back(made.Picture(picture));
     }
   }
 
@@ -74,24 +79,22 @@ TEST_P(PictureDecoders, GreedyWithoutCaches) {
   for (size_t row = 0; row < prompts_.size(); ++row) {
     std::vector<int64_t> ids = prompts_[row], found;
     std::vector<Tensor> rows;
-    for (const Tensor& picture : pictures_[row]) rows.push_back(picture.View({1, picture.dim(0), picture.dim(1)}));
-    Tensor pictures = rows[0];
-    if (rows.size() > 1) {
-      pictures = Tensor::Empty({static_cast<int64_t>(rows.size()), rows[0].dim(1), rows[0].dim(2)});
-      for (size_t i = 0; i < rows.size(); ++i)
-        std::copy_n(rows[i].Contiguous().data<float>(), rows[i].numel(),
-                    pictures.mutable_data<float>() + static_cast<int64_t>(i) * rows[i].numel());
+    std::vector<models::PictureGrid> grids;
+    for (const Tensor& picture : pictures_[row]) {
+      rows.push_back(Reshape(picture, {1, -1, picture.dim(-1)}));
+      if (picture.rank() == 3) grids.push_back({picture.dim(0), picture.dim(1)});
     }
+    const Tensor pictures = Concat(rows, 1);  // [1,N,D]
     const auto as_tensor = [](const std::vector<int64_t>& values) {
       return Tensor::FromValues<int64_t>({1, static_cast<int64_t>(values.size())}, values);
     };
-    const models::DecodeInputs prompt = models::JoinPictures(*model_, as_tensor(ids), {}, pictures);
+    const models::DecodeInputs prompt = models::JoinPictures(*model_, as_tensor(ids), {}, pictures, grids);
     const bool is_encoded = model_->Decoder().pictures == models::PicturePlace::kEncoder;
     if (is_encoded) ids = {model_->Decoder().decoder_start_token_id};  // the prompt is the encoder's
     while (found.size() < expected_[row].size()) {
       models::DecodeInputs inputs = prompt;
       if (is_encoded) inputs.ids = as_tensor(ids);
-      if (!is_encoded) inputs = models::JoinPictures(*model_, as_tensor(ids), {}, pictures);
+      if (!is_encoded) inputs = models::JoinPictures(*model_, as_tensor(ids), {}, pictures, grids);
       inputs.bidirectional = prompt.bidirectional;
       inputs.only_last = true;
       found.push_back(ArgMax(model_->Decode(inputs).logits.Contiguous(), -1).data<int64_t>()[0]);
