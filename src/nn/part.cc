@@ -71,6 +71,12 @@ base::Config PartConfig(const base::Config& config, std::string_view key, std::s
   return part;
 }
 
+base::Config TiedAsWhole(const base::Config& config, const base::Config& text) {
+  if (!config.Has("tie_word_embeddings")) return text;
+  const std::string_view tied = config.Require<bool>("tie_word_embeddings") ? "true" : "false";
+  return base::Config::Parse(base::StrCat("{\"tie_word_embeddings\": ", tied, "}"), text.source()).MergedOver(text);
+}
+
 void AdaptPart(std::vector<NamedTensor>& tensors, std::string_view prefix, const base::Config& config) {
   const std::string dotted = base::StrCat(prefix, ".");
   const Entry& entry = EntryOf(config, prefix);

@@ -42,6 +42,9 @@ class Part {
 base::Config PartConfig(const base::Config& config, std::string_view key, std::string_view fallback,
                         std::string_view who, std::initializer_list<std::string_view> known = {});
 
+// `text` with the tie_word_embeddings of the whole, `config`, where that has the key: it decides in the reference.
+base::Config TiedAsWhole(const base::Config& config, const base::Config& text);
+
 // Gives the tensors "<prefix>." the names that a Part visited as `prefix` has: its entry's adapt and renames, without
 // what its entry has no use for. `config` is the part's own.
 void AdaptPart(std::vector<NamedTensor>& tensors, std::string_view prefix, const base::Config& config);
