@@ -182,6 +182,19 @@ TEST(Chat, RefusesWhatItCannotDo) {
   testing::ExpectError([] { Chat(Model::Load(testing::SourcePath("tests/golden/clip_tiny"))); }, "text");
 }
 
+// The answers themselves are compared with the reference in tests/golden/seeing_test.cc.
+TEST(CliAsk, ShowsPicturesInTilesAndPatches) {
+  for (const std::string name : {"llava_next", "idefics3", "qwen2_vl"}) {
+    const std::string folder = testing::SourcePath("tests/golden/seeing/" + name), cat = Sample("cat.jpg");
+    const Message message{.role = "user", .text = "What is this?", .images = {ReadImage(cat)}};
+    const Answer answer = Chat(Model::Load(folder)).Reply({&message, 1}, {.max_tokens = 12});
+    const Result result =
+        RunFovea({"ask", cat, "--question", message.text, "--model", folder, "--max-tokens", "12", "--json"}, {});
+    ASSERT_EQ(result.exit, 0) << result.err;
+    EXPECT_EQ(result.Lines().at(0).at("answer"), answer.text) << name;
+  }
+}
+
 TEST(CliChat, RefusesAModelThatWritesNothing) {
   const Result result =
       RunFovea({"caption", testing::SourcePath("samples/cat.jpg"), "--model", "efficientnet-lite2"}, {});
