@@ -220,7 +220,8 @@ std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages,
   return tokenizer_->EncodeSpans(spans);
 }
 
-std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) const {
+std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages,
+                                            std::span<const Picture> pictures) const {
   Require(messages.size() == 1 && messages[0].role == "user", "[chat] the model ",
           base::PrintableUtf8(model_->info().name),
           " was trained without a template for conversations: it takes one message of the user and continues it");
@@ -231,6 +232,15 @@ std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages) c
   if (!sees) return tokenizer_->Encode(text, {.use_file_limits = false}).ids;
   const int64_t start = spec_.decoder_start_token_id >= 0 ? spec_.decoder_start_token_id : spec_.bos;
   std::vector<int64_t> ids;
+  if (model_->network().CanEmbedTiles()) {
+    if (start >= 0) ids.push_back(start);
+    std::vector<text::TextSpan> spans;
+    for (const Picture& picture : pictures) spans.push_back({picture.text, /*is_control=*/true});
+    spans.push_back({text, /*is_control=*/false});
+    const std::vector<int64_t> all = tokenizer_->EncodeSpans(spans);
+    ids.insert(ids.end(), all.begin(), all.end());
+    return ids;
+  }
   if (spec_.pictures == models::PicturePlace::kTokens) ids.assign(messages[0].images.size(), spec_.image_token_id);
   if (start >= 0) ids.push_back(start);
   // A prompt that sees itself ends where a line does (PaliGemma).
@@ -291,7 +301,7 @@ Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
       hashes.push_back(pictures.back().hash);
     }
   }
-  std::vector<int64_t> ids = template_ ? TemplateIds(messages, pictures) : PromptIds(messages);
+  std::vector<int64_t> ids = template_ ? TemplateIds(messages, pictures) : PromptIds(messages, pictures);
   const bool is_widened = model_->network().CanEmbedTiles();  // the text of tiles holds a token for each vector
   if (spec_.pictures == models::PicturePlace::kTokens && !is_widened) ids = Widened(ids, spec_.image_token_id, vectors);
   return runtime::MakePrompt(model_->network(), std::move(ids), vectors, hashes);

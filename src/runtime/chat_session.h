@@ -47,8 +47,8 @@ class ChatSession {
   // The conversation as the template of the model writes it, one image token for each picture, or where the model
   // sees tiles the text of each.
   std::vector<int64_t> TemplateIds(std::span<const Message> messages, std::span<const Picture> pictures) const;
-  // Without a template: the one message.
-  std::vector<int64_t> PromptIds(std::span<const Message> messages) const;
+  // Without a template: the one message, its pictures first.
+  std::vector<int64_t> PromptIds(std::span<const Message> messages, std::span<const Picture> pictures) const;
   Prompt MakePrompt(std::span<const Message> messages);
   std::vector<ChoiceScore> ScoreChoices(const Prompt& prompt, std::span<const std::string> choices);
 
