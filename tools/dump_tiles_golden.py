@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/golden/media/tiles.{json,bin}: how the image processors of transformers (Pillow backend) cut pictures into tiles (LLaVA-NeXT,
-Idefics 3, SmolVLM) and into patches (Qwen2-VL).
+Idefics 3, SmolVLM; of IDEFICS one each) and into patches (Qwen2-VL).
 
     python tools/dump_tiles_golden.py            # needs tools/requirements.txt
 
@@ -20,6 +20,7 @@ import zlib
 
 import numpy as np
 from PIL import Image
+from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil as Idefics
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil as Idefics3
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil as LlavaNext
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil as Qwen2VL
@@ -38,6 +39,8 @@ CONFIGS = {
     "idefics3_whole": Idefics3(size={"longest_edge": 100}, max_image_size={"longest_edge": 64}, do_image_splitting=False, return_row_col_info=True),
     "idefics3_as_it_is": Idefics3(do_resize=False, max_image_size={"longest_edge": 64}, resample=3, return_row_col_info=True),
     "smolvlm": SmolVLM(size={"longest_edge": 2048}, max_image_size={"longest_edge": 512}, return_row_col_info=True),
+    "idefics": Idefics(),
+    "idefics_small": Idefics(image_size=29, resample=2),
     "qwen2_vl": Qwen2VL(),
     "qwen2_vl_small": Qwen2VL(min_pixels=40 * 40, max_pixels=90 * 90, patch_size=6, merge_size=3, temporal_patch_size=1),
 }
@@ -51,6 +54,8 @@ def tiles(processor, image):
         from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
 
         rows, columns = get_anyres_image_grid_shape((image.height, image.width), sizes, values.shape[-1])
+    elif isinstance(processor, Idefics):
+        values, rows, columns = np.asarray(processor(image)), 0, 0
     else:
         made = processor([[image]])
         values, rows, columns = np.asarray(made["pixel_values"][0]), made["rows"][0][0], made["cols"][0][0]

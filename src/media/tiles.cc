@@ -95,6 +95,21 @@ void ReadMultiples(const base::Config& config, TileSpec& spec) {
   spec.is_split = config.Get<bool>("do_image_splitting", true);
 }
 
+// IDEFICS: the picture is stretched to a square.
+void ReadWhole(const base::Config& config, TileSpec& spec) {
+  spec.tiling = Tiling::kMultiples;
+  spec.is_split = false;
+  nlohmann::json changes = {{"image_processor_type", "BlipImageProcessor"}};
+  if (!config.Has("size")) changes["size"] = config.Get<int64_t>("image_size", 224);
+  spec.pixels = PixelsOf(config, {"image_size", "image_num_channels"}, changes);
+  const bool is_square = spec.pixels.size.height > 0 && spec.pixels.size.height == spec.pixels.size.width;
+  if (!spec.pixels.do_resize || !is_square || spec.pixels.do_center_crop || spec.pixels.crop_first_pct > 0)
+    Fail(ErrorCode::kUnimplemented, "[tiles] ", config.source(),
+         ": only square pictures are supported, with do_resize and without a crop");
+  spec.tile_px = spec.pixels.size.height;
+  spec.pixels.do_resize = false;
+}
+
 // ---- LLaVA-NeXT
 
 // select_best_resolution: the most of the picture's pixels, then the least border.
@@ -205,10 +220,12 @@ TileSpec TileSpec::FromConfig(const base::Config& config) {
     ReadCanvases(config, spec);
   } else if (type == "Idefics3ImageProcessor" || type == "SmolVLMImageProcessor") {
     ReadMultiples(config, spec);
+  } else if (type == "IdeficsImageProcessor") {
+    ReadWhole(config, spec);
   } else {
     Fail(ErrorCode::kUnimplemented, "[tiles] ", config.source(),
-         ": expected LlavaNextImageProcessor, Idefics3ImageProcessor or SmolVLMImageProcessor, got ",
-         base::PrintableUtf8(type.substr(0, 200)));
+         ": expected LlavaNextImageProcessor, Idefics3ImageProcessor, SmolVLMImageProcessor or IdeficsImageProcessor, ",
+         "got ", base::PrintableUtf8(type.substr(0, 200)));
   }
   return spec;
 }

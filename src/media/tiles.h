@@ -1,8 +1,9 @@
 // A picture as tiles of one size, for models that look at large pictures piece by piece: LLaVA-NeXT ("anyres"), Idefics
-// 3 and SmolVLM.
+// 3 and SmolVLM. For IDEFICS, whose prompts have text around each picture too, one tile is the picture.
 //
-// The values are the same, to the bit, as those of LlavaNextImageProcessor and Idefics3ImageProcessor of transformers
-// (Pillow backend). What a model does with the tiles, and what stands for them in a prompt, is the model's business.
+// The values are the same, to the bit, as those of LlavaNextImageProcessor, Idefics3ImageProcessor and
+// IdeficsImageProcessor of transformers (Pillow backend). What a model does with the tiles, and what stands for them in
+// a prompt, is the model's business.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ struct TileSpec {
   bool is_split = true;             // kMultiples: false makes one tile of every picture, stretched
 
   // Reads a preprocessor_config.json (or processor_config.json) with the "image_processor_type"
-  // LlavaNextImageProcessor, Idefics3ImageProcessor or SmolVLMImageProcessor. Throws as PreprocessSpec::FromConfig.
+  // LlavaNextImageProcessor, Idefics3ImageProcessor, SmolVLMImageProcessor or IdeficsImageProcessor. Throws as
+  // PreprocessSpec::FromConfig.
   static TileSpec FromConfig(const base::Config& config);
 
   // "tiles of 336x336 px, ..." for people.

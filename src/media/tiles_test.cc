@@ -59,7 +59,7 @@ TEST(Tiles, EqualTransformers) {
     EXPECT_EQ(tiles.columns, columns);
     ExpectValues(tiles.pixels, expected);
   }
-  EXPECT_EQ(compared, 108);
+  EXPECT_EQ(compared, 132);
 }
 
 TEST(Tiles, LongThinPicturesAreBounded) {
