@@ -18,6 +18,7 @@ import transformers
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -47,14 +48,15 @@ class WithoutFilms(transformers.Qwen2VLProcessor):
         pass
 
 
-def tokenizer_of(special: list) -> PreTrainedTokenizerFast:
+def tokenizer_of(special: list, after: list = ()) -> PreTrainedTokenizerFast:
+    """Special tokens before the words, and `after` them."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Ċ", "Ċ"), ("t", "h"), ("th", "e"), ("Ġ", "the"), ("a", "t"), ("c", "at"), ("Ġ", "cat")]
     words = ENDS + special + letters + ["".join(pair) for pair in merges]
     plain = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=merges))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     plain.decoder = decoders.ByteLevel()
-    plain.add_special_tokens([AddedToken(word, normalized=False, special=True) for word in ENDS + special])
+    plain.add_special_tokens([AddedToken(word, normalized=False, special=True) for word in [*ENDS, *special, *after]])
     return PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
@@ -92,7 +94,21 @@ def qwen2_vl():
     return config, transformers.Qwen2VLForConditionalGeneration, tokenizer, whole, "qwen2_vl"
 
 
-FOLDERS = {"llava_next": llava_next, "idefics3": idefics3, "qwen2_vl": qwen2_vl}
+def idefics(template=""):
+    special = ["<fake_token_around_image>", "<image>", "<end_of_utterance>"]
+    tokenizer = tokenizer_of([], after=special)
+    words = len(tokenizer) - len(special)
+    whole = transformers.IdeficsProcessor(IdeficsImageProcessorPil(image_size=16), tokenizer, image_size=16)
+    text = {key: value for key, value in TEXT.items() if key != "num_key_value_heads"}
+    config = transformers.IdeficsConfig(
+        vocab_size=words, additional_vocab_size=len(special), use_resampler=True, alpha_initializer="ones", tie_word_embeddings=True, **text,
+        vision_config={"embed_dim": 16, "image_size": 16, "patch_size": 8, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2},
+        perceiver_config={"resampler_n_latents": 3, "resampler_depth": 1, "resampler_n_heads": 2, "resampler_head_dim": 8})
+    return config, transformers.IdeficsForVisionText2Text, tokenizer, whole, template
+
+
+# IDEFICS' processor takes a list of texts and pictures. The template of its successor says what the list is; alone the model takes one message.
+FOLDERS = {"llava_next": llava_next, "idefics3": idefics3, "qwen2_vl": qwen2_vl, "idefics": lambda: idefics("idefics"), "idefics_plain": idefics}
 
 
 def conversation(turns):
@@ -107,8 +123,14 @@ def spoken(text: str) -> str:
 
 def prepared(processor, template, turns):
     turns = [(role, spoken(text), pictures) for role, text, pictures in turns]
-    text = processor.tokenizer.apply_chat_template(conversation(turns), chat_template=template, add_generation_prompt=True, tokenize=False)
     shown = [Image.open(ROOT / "samples" / name).convert("RGB") for _, _, pictures in turns for name in pictures]
+    text = turns[0][1]
+    if template:
+        text = processor.tokenizer.apply_chat_template(conversation(turns), chat_template=template, add_generation_prompt=True, tokenize=False)
+    if isinstance(processor, transformers.IdeficsProcessor):
+        words = text.removeprefix("<s>").split("<image>") if template else [""] * len(shown) + [text]
+        items = [item for pair in zip(words, [*shown, None]) for item in pair if item not in ("", None)]
+        return processor(text=[items], return_tensors="pt", add_end_of_utterance_token=False)
     return processor(text=[text], images=shown or None, return_tensors="pt")
 
 
@@ -118,8 +140,11 @@ def main():
         config, model_class, tokenizer, processor, template_name = FOLDERS[name]()
         folder = OUT / name
         folder.mkdir(parents=True, exist_ok=True)
-        template = (ROOT / f"tests/golden/chat/{template_name}.jinja").read_text(encoding="utf-8").rstrip("\n")
-        inputs = [prepared(processor, template, turns) for turns in CONVERSATIONS]
+        template = (ROOT / f"tests/golden/chat/{template_name}.jinja").read_text(encoding="utf-8").rstrip("\n") if template_name else ""
+        if name == "idefics":
+            template = "{{ bos_token }}" + template
+        conversations = [turns for turns in CONVERSATIONS if template or len(turns) == 1]
+        inputs = [prepared(processor, template, turns) for turns in conversations]
         for seed in range(100):
             torch.manual_seed(seed)
             config._attn_implementation = "eager"
@@ -129,7 +154,7 @@ def main():
                 for value in model.parameters():
                     value.copy_((torch.randn_like(value) * (0.3 if value.dim() > 1 else 0.1) + (value.dim() == 1)).half().float())
             cases, leads = [], []
-            for turns, given in zip(CONVERSATIONS, inputs):
+            for turns, given in zip(conversations, inputs):
                 with torch.no_grad():
                     made = model.generate(**given, max_new_tokens=STEPS, do_sample=False, output_logits=True, return_dict_in_generate=True)
                 logits = torch.stack(made.logits, 1)
@@ -145,7 +170,8 @@ def main():
         tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         (folder / "tokenizer_config.json").write_text(
             json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}) + "\n")
-        (folder / "chat_template.jinja").write_text(template + "\n", encoding="utf-8")
+        if template:
+            (folder / "chat_template.jinja").write_text(template + "\n", encoding="utf-8")
         (folder / "preprocessor_config.json").write_text(json.dumps(json.loads(processor.image_processor.to_json_string())) + "\n")
         (folder / "generation_config.json").unlink(missing_ok=True)
         (folder / "expected.json").write_text(json.dumps(cases) + "\n")

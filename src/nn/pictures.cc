@@ -34,6 +34,45 @@ Tensor WithPictures(const Tensor& mask, int64_t count) {
   return Concat({all, mask}, 1);
 }
 
+// The memory of rows whose tokens each see the last picture that stands before them.
+DecodeInputs WithLastPicture(const Tensor& ids, const Tensor& mask, const Tensor& pictures, const DecoderSpec& spec) {
+  const auto [B, T] = ids.Dims<2>("token ids");
+  const Tensor words = ids.Contiguous();
+  const int64_t* word = words.data<int64_t>();
+  int64_t total = 0, most = 0;
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t count = std::count(word + b * T, word + (b + 1) * T, spec.image_token_id);
+    total += count;
+    most = std::max(most, count);
+  }
+  Require(pictures.rank() == 3 && total > 0 && pictures.dim(0) * pictures.dim(1) % total == 0,
+          "[pictures] expected a token for each picture, got ", total, " for vectors ", pictures.shape());
+  const int64_t N = pictures.dim(0) * pictures.dim(1) / total, M = pictures.dim(2), S = most * N;
+  const Tensor rows = Tensor::Empty({B * S}, DType::kI64), seen = Tensor::Zeros({B, T, S}, DType::kBool);
+  std::fill_n(rows.mutable_data<int64_t>(), B * S, total * N);  // the row of zeros
+  int64_t first = 0;                                            // picture of the row
+  for (int64_t b = 0; b < B; ++b) {
+    int64_t count = 0;
+    bool has_ended = false;
+    for (int64_t t = 0; t < T; ++t) {
+      const int64_t id = word[b * T + t];
+      if (id == spec.image_token_id) {
+        for (int64_t i = 0; i < N; ++i) rows.mutable_data<int64_t>()[b * S + count * N + i] = (first + count) * N + i;
+        ++count;
+        has_ended = false;
+      }
+      if (count > 0 && !has_ended) std::fill_n(seen.mutable_data<bool>() + (b * T + t) * S + (count - 1) * N, N, true);
+      has_ended |= std::ranges::find(spec.eos, id) != spec.eos.end();
+    }
+    first += count;
+  }
+  const Tensor all = Concat({Reshape(pictures, {total * N, M}), Tensor::Zeros({1, M}, pictures.dtype())}, 0);
+  return {.ids = ids,
+          .mask = mask,
+          .memory = Reshape(IndexSelect(all, 0, rows), {B, S, M}),  // [B,S,M]
+          .memory_mask = seen};
+}
+
 // The answer's first token, and as the memory what the encoder makes of picture and text.
 DecodeInputs FromEncoder(const Model& model, const Tensor& ids, const Tensor& mask, const Tensor& pictures,
                          int64_t start) {
@@ -104,7 +143,9 @@ DecodeInputs JoinPictures(const Model& model, const Tensor& ids, const Tensor& m
           "[pictures] expected no grids: no tokens stand for vectors of pictures");
   switch (spec.pictures) {
     case PicturePlace::kNone: Fail(ErrorCode::kUnimplemented, "[pictures] this model sees no pictures");
-    case PicturePlace::kMemory: return {.ids = ids, .mask = mask, .memory = pictures};
+    case PicturePlace::kMemory:
+      if (spec.image_token_id >= 0) return WithLastPicture(ids, mask, pictures, spec);
+      return {.ids = ids, .mask = mask, .memory = pictures};
     case PicturePlace::kTokens:
       return {.embeddings = Replaced(model.EmbedTokens(ids), ids, pictures, spec.image_token_id),
               .mask = mask,

@@ -89,16 +89,20 @@ std::vector<int64_t> Widened(std::span<const int64_t> ids, int64_t image_token, 
 }
 
 // The template's image tokens with the text of each picture in their place. Only the template's own: what a user wrote
-// is text, whatever it looks like.
+// is text, whatever it looks like. A text that is framed by one token shares it with the picture before where the two
+// touch, if `shares_frames`.
 std::vector<text::TextSpan> WithTexts(std::vector<text::TextSpan> spans, const std::string& image_token,
-                                      std::span<const std::string> texts) {
+                                      std::span<const std::string> texts, bool shares_frames) {
   size_t next = 0;
   for (text::TextSpan& span : spans) {
     if (!span.is_control) continue;
+    size_t end = std::string::npos;  // of the picture before
     for (size_t at = span.text.find(image_token); at != std::string::npos; at = span.text.find(image_token, at)) {
       Require(next < texts.size(), "[chat] the template shows more pictures than the messages hold, ", texts.size());
-      span.text.replace(at, image_token.size(), texts[next]);
-      at += texts[next++].size();
+      const std::string& whole = texts[next++];
+      const std::string text = shares_frames && at == end ? whole.substr(whole.find(image_token)) : whole;
+      span.text.replace(at, image_token.size(), text);
+      end = at += text.size();
     }
   }
   Require(next == texts.size(), "[chat] the template has a place for ", next, " of ", texts.size(), " pictures");
@@ -215,7 +219,7 @@ std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages,
   if (model_->network().CanEmbedTiles()) {
     std::vector<std::string> texts;
     for (const Picture& picture : pictures) texts.push_back(picture.text);
-    spans = WithTexts(std::move(spans), tokenizer_->IdToToken(spec_.image_token_id), texts);
+    spans = WithTexts(std::move(spans), tokenizer_->IdToToken(spec_.image_token_id), texts, SharesFrames());
   }
   return tokenizer_->EncodeSpans(spans);
 }
@@ -234,9 +238,15 @@ std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages,
   std::vector<int64_t> ids;
   if (model_->network().CanEmbedTiles()) {
     if (start >= 0) ids.push_back(start);
-    std::vector<text::TextSpan> spans;
-    for (const Picture& picture : pictures) spans.push_back({picture.text, /*is_control=*/true});
-    spans.push_back({text, /*is_control=*/false});
+    const std::string token = tokenizer_->IdToToken(spec_.image_token_id);
+    std::vector<std::string> texts;
+    std::string tokens;
+    for (const Picture& picture : pictures) {
+      texts.push_back(picture.text);
+      tokens += token;
+    }
+    const auto spans =
+        WithTexts({{tokens, /*is_control=*/true}, {text, /*is_control=*/false}}, token, texts, SharesFrames());
     const std::vector<int64_t> all = tokenizer_->EncodeSpans(spans);
     ids.insert(ids.end(), all.begin(), all.end());
     return ids;

@@ -42,6 +42,8 @@ class ChatSession {
   Picture See(const Image& image);
   // What json_schema, grammar or regex allow; null: everything.
   std::shared_ptr<const TokenConstraint> ConstraintOf(const GenerateSettings& settings);
+  // Whether pictures that stand beside each other in a prompt have one framing token between them (IDEFICS).
+  bool SharesFrames() const { return spec_.pictures == models::PicturePlace::kMemory; }
   // A picture as the decoder is given it, by what the model sees: the whole, patches or tiles.
   Picture Encode(const Image& image, uint64_t hash) const;
   // The conversation as the template of the model writes it, one image token for each picture, or where the model

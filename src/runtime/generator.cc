@@ -168,9 +168,11 @@ int64_t Generator::ReadPart(const Prompt& prompt, int64_t begin, nn::DecodeCache
     // A cache of a prompt with pictures, cut back, may not know where its next token stands.
     inputs.positions = PlacesFrom(begin, end - begin);
   }
+  const bool has_mask_of_each = prompt.memory_mask.defined() && prompt.memory_mask.rank() == 3;
+  if (has_mask_of_each) inputs.memory_mask = Slice(prompt.memory_mask, 1, begin, end).Contiguous();
   if (begin == 0) {
     inputs.memory = prompt.memory;
-    inputs.memory_mask = prompt.memory_mask;
+    if (!has_mask_of_each) inputs.memory_mask = prompt.memory_mask;
     inputs.bidirectional = prompt.bidirectional;
   }
   inputs.caches = {&cache, 1};

@@ -30,7 +30,7 @@ struct Prompt {
   int64_t next_position = 0;  // of the first generated token, where positions are given
   int64_t bidirectional = 0;  // the first so many tokens see each other
   Tensor memory;              // [1,S,M] what cross-attention sees; undefined: nothing
-  Tensor memory_mask;         // bool [1,S]
+  Tensor memory_mask;         // bool [1,S], or [1,T,S] where tokens see different parts of it
   // For each token what it is, for the reuse of prefixes: equal keys, equal tokens. Empty: the ids.
   std::vector<uint64_t> keys;
   uint64_t memory_key = 0;  // what the memory is made of; prefixes are reused only where it is equal

@@ -56,16 +56,22 @@ Prompt MakePrompt(const models::Model& model, std::vector<int64_t> ids, std::spa
   if (pictures.empty()) return prompt;
   const models::DecoderSpec spec = model.Decoder();
   const auto T = static_cast<int64_t>(prompt.ids.size());
-  Require(spec.pictures == models::PicturePlace::kTokens || pictures.size() == 1,
+  const bool has_place = spec.image_token_id >= 0 && spec.pictures == models::PicturePlace::kMemory;
+  Require(spec.pictures == models::PicturePlace::kTokens || has_place || pictures.size() == 1,
           "[prompt] this model takes one picture, got ", pictures.size());
+  const int64_t places = std::ranges::count(prompt.ids, spec.image_token_id);
+  Require(!has_place || places == static_cast<int64_t>(pictures.size()), "[prompt] expected a token for each of ",
+          pictures.size(), " pictures, got ", places);
   const Tensor words = Tensor::FromValues<int64_t>({1, T}, prompt.ids);
   models::DecodeInputs inputs = models::JoinPictures(model, words, {}, Joined(pictures), GridsOf(pictures));
   prompt.embeddings = inputs.embeddings;
   prompt.positions = inputs.positions;
   prompt.bidirectional = inputs.bidirectional;
   prompt.memory = inputs.memory;
+  prompt.memory_mask = inputs.memory_mask;
   if (spec.pictures == models::PicturePlace::kMemory || spec.pictures == models::PicturePlace::kEncoder) {
     prompt.memory_key = VectorKey(hashes[0], 0);
+    for (const uint64_t hash : hashes.subspan(1)) prompt.memory_key = base::MixSeeds(prompt.memory_key, hash);
     if (spec.pictures == models::PicturePlace::kMemory) return prompt;
     for (const int64_t id : prompt.ids)
       prompt.memory_key = base::MixSeeds(prompt.memory_key, static_cast<uint64_t>(id));

@@ -54,10 +54,15 @@ class PictureDecoders : public ::testing::TestWithParam<std::string> {
       const int64_t* begin = expected.data<int64_t>() + row * expected.dim(1);
       expected_.emplace_back(begin, begin + expected.dim(1));
       auto& pictures = pictures_.emplace_back();
+      const models::DecoderSpec spec = model_->Decoder();
+      const bool has_one_each = spec.pictures == models::PicturePlace::kMemory && spec.image_token_id >= 0;
       int64_t left = 1;  // tokens that wait for a picture
-      if (model_->Decoder().pictures == models::PicturePlace::kTokens)
-        left = std::ranges::count(prompt, model_->Decoder().image_token_id);
-      for (; left > 0; left -= made.counts.at(picture++)) pictures.push_back(made.Picture(picture));
+      if (spec.pictures == models::PicturePlace::kTokens || has_one_each)
+        left = std::ranges::count(prompt, spec.image_token_id);
+      for (; left > 0; ++picture) {
+        pictures.push_back(made.Picture(picture));
+        left -= has_one_each ? 1 : made.counts.at(picture);
+      }
     }
   }
 

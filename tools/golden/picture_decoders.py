@@ -40,7 +40,7 @@ def picture_decoder_golden(make, variant, about, config, model_of, forward, stag
                            loss=None, never=None, louder=lambda name: 1.0):
     """`model_of()`: the reference model with fresh weights; `forward(model, inputs)`; `stages_of(model)`; `prompts`: list of int64 [P_b];
     `pictures`: for each prompt [R_b,C,Y,X], or tensors by name ("pixels" and "tile_shapes", "patches" and "shapes");
-    `generate(model, ids, pictures)`; `never`: a token that no continuation may contain (one that stands for a picture);
+    `generate(model, ids, pictures)`; `never`: a token, or several, that no continuation may contain (one that stands for a picture);
     `louder(name)`: a power of two that the weights of this name are multiplied by, where words would hardly differ otherwise."""
     longest = max(len(p) for p in prompts)
     ids = torch.stack([torch.cat([torch.zeros(longest - len(p), dtype=torch.int64), p]) for p in prompts])
@@ -56,7 +56,7 @@ def picture_decoder_golden(make, variant, about, config, model_of, forward, stag
                 value.mul_(louder(name))
             plain = copy.deepcopy(model).float().eval()
             tokens, lead = greedy(lambda i, p: generate(plain, i[None], p), prompts, pictures)
-        if lead > MARGIN and len(tokens.unique()) >= LEAST_TOKENS and never not in sum(tokens.tolist(), []):
+        if lead > MARGIN and len(tokens.unique()) >= LEAST_TOKENS and not any(token in tokens for token in (never if isinstance(never, tuple) else (never,)) if token is not None):
             golden.extra = {"generate.ids": ids, "generate.mask": mask, "generate.expected": tokens}
             shown = [row if isinstance(row, dict) else {"pixels": row} for row in pictures]
             for name in shown[0]:
