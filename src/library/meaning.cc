@@ -177,7 +177,8 @@ class MeaningSearch {
 
   bool IsRelevant(const Candidate& candidate) const {
     if (candidate.Score() >= kRelevant) return true;
-    return candidate.word_hit != nullptr && candidate.word_hit->MatchesAll() &&
+    // A caption adds to the evidence, but is too often wrong to be believed against the picture.
+    return candidate.word_hit != nullptr && candidate.word_hit->MatchesAll() && !candidate.word_hit->NeedsCaption() &&
            candidate.words >= kRelevantShare * word_hits_[0].score;
   }
 

@@ -67,6 +67,11 @@ bool WordHit::MatchesAll() const {
                      [](const WordEvidence& e) { return e.source != WordEvidence::Source::kNone; });
 }
 
+bool WordHit::NeedsCaption() const {
+  return std::any_of(evidence.begin(), evidence.end(),
+                     [](const WordEvidence& e) { return e.source == WordEvidence::Source::kCaption; });
+}
+
 WordSearch::WordSearch(Database& db, const std::vector<QueryTerm>& terms, const Options& options)
     : db_(db), has_captions_(db.Scalar("PRAGMA user_version", 0) >= 3), limit_(static_cast<size_t>(options.limit)) {
   for (size_t i = 0; i < terms.size(); ++i) {

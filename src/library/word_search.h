@@ -27,6 +27,7 @@ struct WordHit {
   double score = 0;                    // nine parts the mean of the weights and one part the rank of FTS5 (bm25)
   std::vector<WordEvidence> evidence;  // one for each term
   bool MatchesAll() const;
+  bool NeedsCaption() const;  // a word matches in nothing better than the caption
 };
 
 class WordSearch {
