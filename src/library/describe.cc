@@ -13,11 +13,12 @@
 namespace fovea {
 namespace {
 
-constexpr double kSure = 0.7, kLikely = 0.4;                 // of a caption
-constexpr double kSureLabel = 0.6, kLikelyLabel = 0.25;      // of a class
-constexpr double kSureSetting = 0.6, kLikelySetting = 0.35;  // of a setting
-constexpr double kNobody = 0.25;                             // of a person
-constexpr size_t kMostText = 200;                            // bytes that are told of a text
+constexpr double kSure = 0.7, kLikely = 0.4;                   // of a caption
+constexpr double kPlainThing = 0.5, kPlainThingOfDoubt = 0.8;  // of a thing, when the caption is likely, or less
+constexpr double kSureLabel = 0.6, kLikelyLabel = 0.25;        // of a class
+constexpr double kSureSetting = 0.6, kLikelySetting = 0.35;    // of a setting
+constexpr double kNobody = 0.25;                               // of a person
+constexpr size_t kMostText = 200;                              // bytes that are told of a text
 
 const std::vector<std::string>& SettingNames() {
   static const std::vector<std::string> names = {
@@ -70,14 +71,19 @@ std::string Lead(const Scene& scene) {
 std::string Contents(const Scene& scene) {
   std::vector<std::string> people, things, perhaps;
   std::set<std::string> named;
+  bool people_named = false;
+  // What a doubtful caption names must be seen clearly to be said plainly.
+  const double plain = scene.confidence >= kSure ? 0 : scene.confidence >= kLikely ? kPlainThing : kPlainThingOfDoubt;
   for (const Match& match : scene.things) {
     const Mention& thing = match.thing;
     if (!match.is_supported || !named.insert(thing.name).second || thing.kind == "body" || thing.kind == "place")
       continue;
-    (thing.kind == "person" ? people : things)
+    people_named |= thing.kind == "person";
+    (match.score < plain      ? perhaps
+     : thing.kind == "person" ? people
+                              : things)
         .push_back(thing.is_plural || thing.kind == "substance" ? thing.phrase : WithArticle(thing.phrase));
   }
-  const bool has_people = !people.empty();
   for (const Label& label : scene.labels) {
     if (label.score < kLikelyLabel) break;
     const std::string name = label.name.substr(0, label.name.find(','));
@@ -93,7 +99,7 @@ std::string Contents(const Scene& scene) {
   std::string text;
   if (!people.empty()) text = "It shows " + Listed(people);
   if (!perhaps.empty()) text += (text.empty() ? "It shows perhaps " : ", and perhaps ") + Listed(perhaps);
-  if (!has_people && scene.person < kNobody) text += text.empty() ? "No people were found" : "; no people were found";
+  if (!people_named && scene.person < kNobody) text += text.empty() ? "No people were found" : "; no people were found";
   return text.empty() ? text : text + ".";
 }
 

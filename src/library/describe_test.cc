@@ -35,6 +35,14 @@ TEST(Describe, TellsPeopleThingsSettingAndText) {
       Describe(scene, 3),
       "A woman and two children eat apples at a table. It shows a woman, children, apples, a table and a Granny Smith, "
       "and perhaps a plate rack. The setting is probably a kitchen; the text in it reads: \"OPEN\".");
+  Scene doubtful = SceneOf("a man with a horse and an umbrella", 0.3);
+  doubtful.things[0].score = 0.9;
+  doubtful.things[1].score = 0.6;
+  doubtful.things[2].score = 0.5;
+  EXPECT_EQ(
+      Describe(doubtful, 3),
+      "Perhaps a man with a horse and an umbrella, but this is not sure. It shows a man, and perhaps a horse and an "
+      "umbrella.");
   Scene empty = SceneOf("a blue sky.", 0.9);
   empty.person = 0.1;
   empty.setting = {"the sea", 0, 0.2f};

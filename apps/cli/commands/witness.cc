@@ -1,5 +1,7 @@
 #include "commands/witness.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -46,7 +48,13 @@ std::string ReadText(const Image& image) {
     for (std::string field; std::getline(fields, field, '\t');) columns.push_back(field);
     if (columns.size() != kColumns) continue;
     const std::string& word = columns[kColumns - 1];
-    if (word.size() >= 2 && std::strtod(columns[kColumns - 2].c_str(), nullptr) >= kLeastConfidence)
+    // Letters and digits, of other alphabets too; marks alone are mostly no text.
+    const auto letters = std::ranges::count_if(word, [](const char c) {
+      constexpr unsigned char kFirstLetters = 0xC3;  // of UTF-8 beyond ASCII
+      const auto byte = static_cast<unsigned char>(c);
+      return byte < 0x80 ? std::isalnum(byte) != 0 : byte >= kFirstLetters;
+    });
+    if (letters >= 2 && std::strtod(columns[kColumns - 2].c_str(), nullptr) >= kLeastConfidence)
       text += (text.empty() ? "" : " ") + word;
   }
   return text;
