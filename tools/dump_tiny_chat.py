@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 OUT = Path(__file__).resolve().parent.parent / "tests/golden/gpt2_tiny"
 WORDS = "[PAD] [BOS] [EOS] [UNK] a the red blue cat dog bird house tree runs sees likes sleeps on under with big small old new and or not very often today".split()
@@ -27,6 +27,23 @@ def choices(tokenizer, model):
                 scores = model(torch.tensor([begin + ids])).logits[0].double().log_softmax(-1)
             sums.append(sum(scores[len(begin) - 1 + i, token] for i, token in enumerate(ids)))
         made.append({"prompt": prompt, "choices": texts, "probabilities": torch.stack(sums).softmax(0).tolist()})
+    return made
+
+
+CONFIGS = [{"eos_token_id": [2, 26], "max_new_tokens": 7}, {"eos_token_id": 13, "do_sample": False, "temperature": 0.2, "top_p": 0.3},
+           {"repetition_penalty": 1.5, "max_new_tokens": 9}, {"num_beams": 3, "length_penalty": 2.0, "max_new_tokens": 8},
+           {"num_beams": 2, "early_stopping": True, "eos_token_id": [2, 8, 13], "max_new_tokens": 12}]
+
+
+def with_generation_configs(tokenizer, model):
+    """What generate() writes when the folder has a generation_config.json; 10 tokens where it names no number."""
+    made = []
+    for config in CONFIGS:
+        for prompt in PROMPTS:
+            ids = torch.tensor([tokenizer(prompt).input_ids])
+            generation = GenerationConfig(**{"eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 10, **config})
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=generation)[0, ids.shape[1]:]
+            made.append({"config": config, "prompt": prompt, "tokens": len(out), "text": tokenizer.decode(out, skip_special_tokens=False)})
     return made
 
 
@@ -61,6 +78,7 @@ def main():
     plain.save(str(OUT / "tokenizer.json"))
     (OUT / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "[BOS]", "eos_token": "[EOS]", "pad_token": "[PAD]"}) + "\n")
     (OUT / "generation_config.json").unlink(missing_ok=True)
+    (OUT / "generation.json").write_text(json.dumps(with_generation_configs(tokenizer, model), indent=1) + "\n")
     (OUT / "choices.json").write_text(json.dumps(choices(tokenizer, model), indent=1) + "\n")
     (OUT / "expected.json").write_text(json.dumps(cases, indent=1) + "\n")
     print(json.dumps(cases, indent=1))

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,11 +51,12 @@ struct GenerateArguments {
   bool no_check = false;      // what a question takes for granted is not looked for
   std::string question, system;
   std::vector<std::string> images;  // of a chat
-  int64_t max_tokens = 256, max_context = 0;
-  int64_t beams = 1;
-  double length_penalty = 1;
-  double temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1;
-  int64_t top_k = 0, seed = 0;
+  // Absent: what the model asks for.
+  std::optional<int64_t> max_tokens, beams, top_k;
+  std::optional<double> length_penalty, temperature, top_p, min_p, repetition_penalty;
+  int64_t max_context = 0, seed = 0;
+  int64_t max_ram = 0;  // bytes; 0: no limit
+  bool is_dry_run = false;
   std::vector<std::string> stop;
   std::string json_schema, grammar;  // files
   std::string regex;
@@ -136,6 +138,8 @@ void DefineCommandLine(CLI::App& app, Arguments& arguments);
 
 // Set by Ctrl-C and SIGTERM: finish what is in flight, then stop.
 extern std::atomic<bool> interrupted;
+// Set by SIGTERM beside it: a command that would go on after Ctrl-C ends.
+extern std::atomic<bool> terminated;
 // Clears the flag and listens again: for a command that goes on after Ctrl-C.
 void ListenForInterrupts();
 

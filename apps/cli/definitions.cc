@@ -161,15 +161,20 @@ void DefineSearch(CLI::App& command, Arguments& arguments) {
 
 void DefineSampling(CLI::App& command, Arguments& arguments) {
   GenerateArguments& g = arguments.generate;
-  command.add_option("--max-tokens", g.max_tokens, "at most this many tokens of answer (default: 256)")
+  command
+      .add_option("--max-tokens", g.max_tokens, "at most this many tokens of answer (default: the model's, else 256)")
       ->type_name("N")
       ->check(Range(1, 1'000'000));
-  command.add_option("--beams", g.beams, "beam search over so many sequences (default: 1, none)")
+  command.add_option("--beams", g.beams, "beam search over so many sequences (default: the model's, else 1: none)")
       ->type_name("N")
       ->check(Range(1, 256));
-  command.add_option("--length-penalty", g.length_penalty, "of beams: above 0 favours longer texts (default: 1)")
+  command
+      .add_option("--length-penalty", g.length_penalty,
+                  "of beams: above 0 favours longer texts (default: the model's, else 1)")
       ->type_name("X");
-  command.add_option("--temperature", g.temperature, "0: always the likeliest token (default); 1: as the model says")
+  command
+      .add_option("--temperature", g.temperature,
+                  "0: always the likeliest token; 1: as the model says (default: the model's, else 0)")
       ->type_name("T");
   command.add_option("--top-k", g.top_k, "draw from the so many likeliest tokens")->type_name("N");
   command.add_option("--top-p", g.top_p, "draw from the likeliest tokens that make up this probability")
@@ -187,6 +192,12 @@ void DefineSampling(CLI::App& command, Arguments& arguments) {
   command.add_option("--max-context", g.max_context, "tokens of prompt and answer (default: what the model takes)")
       ->type_name("N")
       ->check(Range(0, 100'000'000));
+  command
+      .add_option("--max-ram", g.max_ram,
+                  "memory for weights, cache and work; answers get shorter to fit, e.g. 2GB (default: no limit)")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(true).description(""));
+  command.add_flag("--dry-run", g.is_dry_run, "say what it would cost (tokens, memory, time), and do nothing");
   command.add_option("--cache-type", g.cache_type, "of keys and values kept (default: f32)")
       ->type_name("f32|bf16|int8")
       ->check(OneOf({"f32", "bf16", "int8"}));
@@ -390,14 +401,18 @@ void DefineConvert(CLI::App& command, Arguments& arguments) {
 }
 
 void DefineQuantize(CLI::App& command, Arguments& arguments) {
-  command.add_option("MODEL", arguments.model, "name of a model, OWNER/NAME of one that was pulled, or a folder")
+  command
+      .add_option("MODEL", arguments.model,
+                  "name of a model, OWNER/NAME of one that was pulled, a folder, or a GGUF file")
       ->type_name("MODEL")
       ->required();
-  command.add_option("OUT", arguments.output, "folder to write")->type_name("DIR")->required();
-  command.add_option("--type", arguments.type, "type of the stored weights")
-      ->type_name("int8|int4|bf16")
+  command.add_option("OUT", arguments.output, "folder to write; a file OUT.gguf for q8_0 and q4_0")
+      ->type_name("OUT")
+      ->required();
+  command.add_option("--type", arguments.type, "type of the stored weights; q8_0 and q4_0: language models as GGUF")
+      ->type_name("int8|bf16|f16|q8_0|q4_0")
       ->required()
-      ->check(OneOf({"int8", "int4", "bf16", "f16"}));
+      ->check(OneOf({"int8", "int4", "bf16", "f16", "q8_0", "q4_0"}));
   DefineJson(command, arguments);
 }
 

@@ -14,13 +14,16 @@
 
 namespace fovea::cli {
 
-std::atomic<bool> interrupted{false};
+std::atomic<bool> interrupted{false}, terminated{false};
 
 // The first signal asks to stop after the work in flight; the second one ends the program at once.
 void ListenForInterrupts() {
   interrupted = false;
   struct sigaction stop {};
-  stop.sa_handler = [](int) { interrupted = true; };
+  stop.sa_handler = [](int signal) {
+    interrupted = true;
+    if (signal == SIGTERM) terminated = true;
+  };
   stop.sa_flags = SA_RESETHAND | SA_RESTART;
   sigemptyset(&stop.sa_mask);
   ::sigaction(SIGINT, &stop, nullptr);

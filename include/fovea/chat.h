@@ -39,6 +39,7 @@ struct GenerateSettings {
   uint64_t seed = 0;                                   // the same seed, the same text
   int64_t beams = 1;                                   // above 1: beam search, without temperature
   double length_penalty = 1;                           // of beams: score / length^length_penalty
+  bool early_stopping = false;                         // of beams: as soon as there are as many texts as beams
   std::vector<std::string> stop;                       // ends before any of these
   int64_t top_logprobs = -1;  // with each token its log-probability and so many alternatives; -1: none
   // At most one of the next four bounds what can be written.
@@ -80,12 +81,18 @@ struct ChatOptions {
   std::string cache_type = "f32";          // of keys and values: "f32", "bf16", "int8"
   int64_t max_images = 16;                 // a request
   int64_t max_image_pixels = 100'000'000;  // each
+  int64_t max_image_tokens = 0;            // a request; 0: as many as fit beside the text
+  int64_t max_memory_bytes = 0;  // of weights, cache and the work on them; answers become shorter to fit; 0: no limit
 };
 
-// What a request would cost, before it runs.
+// What a request costs, before it runs: numbers from shapes, without a look at weights or pixels.
 struct RequestPlan {
-  int64_t prompt_tokens, picture_tokens, max_tokens;
-  int64_t weight_bytes, cache_bytes;
+  int64_t prompt_tokens = 0;   // those of pictures among them, where the model reads them as tokens
+  int64_t picture_tokens = 0;  // vectors that pictures become
+  int64_t max_tokens = 0;      // of the answer: what was asked for, cut to what fits
+  int64_t weight_bytes = 0, cache_bytes = 0, activation_bytes = 0;  // at most at one time
+  double prompt_seconds = 0, answer_seconds = 0;  // estimates for this machine, answer_seconds for max_tokens
+  int64_t memory_bytes() const { return weight_bytes + cache_bytes + activation_bytes; }
 };
 
 // A conversation partner over one model. Keeps what it has read, so that a request which begins like an earlier one
@@ -113,7 +120,15 @@ class Chat {
   // How likely each choice is as the answer, by its likelihood; best first.
   std::vector<ChoiceScore> Choose(std::span<const Message> messages, std::span<const std::string> choices) const;
 
+  // Reads no weights and encodes no picture. Throws as Reply does for what does not fit.
   RequestPlan Plan(std::span<const Message> messages, const GenerateSettings& settings = {}) const;
+  // The plan of Caption.
+  RequestPlan PlanCaption(const Image& image, const GenerateSettings& settings = {}) const;
+
+  // What the model's generation_config.json asks for, as transformers takes it: greedy unless it says do_sample; its
+  // max_new_tokens, beams, penalties. GenerateSettings{} where there is none. Throws kUnimplemented for a setting of
+  // the file that changes texts and is not supported.
+  GenerateSettings Defaults() const;
 
  private:
   std::shared_ptr<runtime::ChatSession> session_;

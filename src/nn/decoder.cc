@@ -213,7 +213,7 @@ DecodeCall::DecodeCall(const models::DecodeInputs& i, const models::DecoderSpec&
     Require(i.ids.dtype() == DType::kI64 && i.ids.rank() == 2 && i.ids.numel() > 0, "[", who,
             "] expected ids i64 [B,T] with at least one token, got ", i.ids.dtype(), i.ids.shape());
   } else {
-    Require(given.rank() == 3 && given.dim(2) == spec.hidden_size && given.numel() > 0, "[", who,
+    Require(given.rank() == 3 && given.dim(2) == spec.hidden_size && given.dim(1) > 0, "[", who,
             "] expected embeddings [B,T,", spec.hidden_size, "] with at least one token, got ", given.shape());
   }
   B = given.dim(0);

@@ -184,7 +184,9 @@ Tensor L2Normalize(const Tensor& x, float eps) {
 
 Tensor GroupNorm(const Tensor& x, int64_t groups, const Tensor& gamma, const Tensor& beta, float eps) {
   ops::RequireFloat(x, "group_norm");
-  Require(x.rank() >= 2 && x.numel() > 0, "[group_norm] expected x [B,...,C] with elements, got ", x.shape());
+  Require(x.rank() >= 2, "[group_norm] expected x [B,...,C], got ", x.shape());
+  if (x.dim(0) == 0) return x;  // nothing to normalise
+  Require(x.numel() > 0, "[group_norm] expected x [B,...,C] with elements, got ", x.shape());
   const int64_t B = x.dim(0), C = x.dim(-1);
   Require(groups > 0 && C % groups == 0, "[group_norm] expected a number of groups that divides ", C, " channels, got ",
           groups);
@@ -196,7 +198,9 @@ Tensor GroupNorm(const Tensor& x, int64_t groups, const Tensor& gamma, const Ten
 
 Tensor BatchNorm(const Tensor& x, const BatchNormParameters& parameters, const BatchNormOptions& options) {
   ops::RequireFloat(x, "batch_norm");
-  Require(x.rank() >= 1 && x.numel() > 0, "[batch_norm] expected x [...,C] with elements, got ", x.shape());
+  Require(x.rank() >= 1, "[batch_norm] expected x [...,C], got ", x.shape());
+  if (x.dim(0) == 0 && !Tape::IsTraining()) return x;  // nothing to normalise
+  Require(x.numel() > 0, "[batch_norm] expected x [...,C] with elements, got ", x.shape());
   const int64_t C = x.dim(-1), N = x.numel() / C;
   for (const Tensor* running : {&parameters.running_mean, &parameters.running_variance}) {
     Require(running->defined() && running->shape() == Shape{C} && running->dtype() == DType::kF32 &&

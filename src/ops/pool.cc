@@ -14,7 +14,8 @@ using kernels::PoolAxis;
 
 void RequireImage(const Tensor& x, const char* who) {
   ops::RequireFloat(x, who);
-  Require(x.rank() == 4 && x.numel() > 0, "[", who, "] expected x [B,Y,X,C] with elements, got ", x.shape());
+  Require(x.rank() == 4 && x.dim(1) > 0 && x.dim(2) > 0 && x.dim(3) > 0, "[", who,
+          "] expected x [B,Y,X,C] with pixels, got ", x.shape());
 }
 
 PoolAxis Windows(const PoolOptions& options, int which, int64_t length, bool count_padding, const char* who) {
@@ -53,7 +54,7 @@ Shape Pooled(const Tensor& x, const PoolAxis& rows, const PoolAxis& columns) {
 
 Tensor Average(const Tensor& x, const PoolAxis& rows, const PoolAxis& columns) {
   Tensor y = Tensor::Empty(Pooled(x, rows, columns), x.dtype());
-  kernels::AvgPool(x.Contiguous(), rows, columns, y);
+  if (y.numel() > 0) kernels::AvgPool(x.Contiguous(), rows, columns, y);
   return Record({&x}, y, [rows, columns, shape = x.shape()](const Tensor& dy, const Needs&) {
     Tensor dx = Tensor::Empty(shape, dy.dtype());
     kernels::AvgPoolBackward(rows, columns, dy, dx);
@@ -69,7 +70,7 @@ Tensor MaxPool2d(const Tensor& x, const PoolOptions& options) {
                  columns = Windows(options, 1, x.dim(2), false, "max_pool2d");
   const Tensor image = x.Contiguous();
   Tensor y = Tensor::Empty(Pooled(x, rows, columns), x.dtype());
-  kernels::MaxPool(image, rows, columns, y);
+  if (y.numel() > 0) kernels::MaxPool(image, rows, columns, y);
   return Record({&x}, y, [image, rows, columns](const Tensor& dy, const Needs&) {
     Tensor dx = Tensor::Empty(image.shape(), image.dtype());
     kernels::MaxPoolBackward(image, rows, columns, dy, dx);

@@ -100,11 +100,13 @@ Tensor Apply(const Tensor& x, const BandedMatrix& rows, const BandedMatrix& colu
 
 Tensor Resize2d(const Tensor& x, std::array<int64_t, 2> size, const ResizeOptions& options) {
   ops::RequireFloat(x, "resize2d");
-  Require(x.rank() == 4 && x.numel() > 0, "[resize2d] expected x [B,Y,X,C] with elements, got ", x.shape());
+  Require(x.rank() == 4 && x.dim(1) > 0 && x.dim(2) > 0 && x.dim(3) > 0,
+          "[resize2d] expected x [B,Y,X,C] with pixels, got ", x.shape());
   Require(size[0] > 0 && size[1] > 0, "[resize2d] expected a size > 0, got ", size[0], " x ", size[1]);
   Require(!(options.antialias && options.align_corners), "[resize2d] expected antialias or align_corners, got both");
   const Shape result{x.dim(0), size[0], size[1],
                      x.dim(3)};  // checks the number of elements before the weights are made
+  if (x.dim(0) == 0) return Tensor::Empty(result, x.dtype());
   const BandedMatrix rows = AxisWeights(x.dim(1), size[0], options), columns = AxisWeights(x.dim(2), size[1], options);
   const Tensor y = Apply(x.Contiguous().To(DType::kF32), rows, columns).To(x.dtype());
   FOVEA_DCHECK(y.shape() == result);

@@ -82,10 +82,20 @@ Tensor Reshape(const Tensor& x, std::span<const int64_t> sizes) {
   const auto open = std::find(filled.begin(), filled.end(), -1);
   if (open != filled.end()) {
     *open = 1;
-    const int64_t known = Shape(filled).numel();
-    Require(known > 0 && x.numel() % known == 0, "[reshape] cannot fit ", x.shape(), " into sizes (", base::Join(sizes),
-            ")");
-    *open = x.numel() / known;
+    // Where an axis has no elements (a batch of nothing) the others say what is left over.
+    const auto product = [](const Shape& shape, int& zeros) {
+      int64_t count = 1;
+      for (int axis = 0; axis < shape.rank(); ++axis) {
+        zeros += shape[axis] == 0;
+        count *= std::max<int64_t>(1, shape[axis]);
+      }
+      return count;
+    };
+    int given_zeros = 0, known_zeros = 0;
+    const int64_t given = product(x.shape(), given_zeros), known = product(Shape(filled), known_zeros);
+    Require(given_zeros == known_zeros && given % known == 0, "[reshape] cannot fit ", x.shape(), " into sizes (",
+            base::Join(sizes), ")");
+    *open = given / known;
   }
   const Shape shape(filled);
   Require(shape.numel() == x.numel(), "[reshape] expected ", x.numel(), " elements as in ", x.shape(), ", got sizes (",

@@ -10,9 +10,11 @@
 #include "base/strings.h"
 #include "nn/pictures.h"
 #include "ops/shape.h"
+#include "runtime/generation_config.h"
 #include "runtime/gguf_text.h"
 #include "runtime/model_folder.h"
 #include "runtime/prompt.h"
+#include "runtime/request_cost.h"
 #include "runtime/stop_filter.h"
 #include "text/stream_decoder.h"
 
@@ -33,7 +35,8 @@ DType CacheType(const std::string& name) {
 }
 
 Generator::Options GeneratorOptions(const ChatOptions& options) {
-  Require(options.max_context >= 0 && options.max_images >= 0 && options.max_image_pixels > 0,
+  Require(options.max_context >= 0 && options.max_images >= 0 && options.max_image_pixels > 0 &&
+              options.max_image_tokens >= 0 && options.max_memory_bytes >= 0,
           "[chat] expected limits of 0 or more");
   return {.cache_type = CacheType(options.cache_type), .max_tokens = options.max_context};
 }
@@ -124,7 +127,8 @@ GenerateOptions OptionsOf(const GenerateSettings& s, const models::DecoderSpec& 
                           .max_tokens = s.max_tokens,
                           .end_ids = spec.eos,
                           .beams = s.beams,
-                          .length_penalty = s.length_penalty};
+                          .length_penalty = s.length_penalty,
+                          .early_stopping = s.early_stopping ? EarlyStopping::kFirst : EarlyStopping::kHeuristic};
   return options;
 }
 
@@ -137,7 +141,9 @@ ChatSession::ChatSession(std::shared_ptr<const LoadedModel> model, const ChatOpt
       tokenizer_(model_->network().CanDecode() ? model_->texts().shared_tokenizer() : nullptr),
       template_(IsGgufFile(model_->info().path) ? GgufChatTemplate(model_->info().path)
                                                 : text::ChatTemplate::FromFolder(model_->info().path)),
-      generator_(model_->network(), GeneratorOptions(options)) {}
+      generator_(model_->network(), GeneratorOptions(options)) {
+  ReadSpecialTokens(model_->info().path, spec_);
+}
 
 void ChatSession::CheckMessages(std::span<const Message> messages) const {
   Require(!messages.empty(), "[chat] expected at least one message");
@@ -215,6 +221,12 @@ std::vector<int64_t> ChatSession::TemplateIds(std::span<const Message> messages,
   for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
     if (const std::string token = tokenizer_->SpecialToken(role); !token.empty()) inputs.special_tokens[role] = token;
   }
+  // A tokenizer without roles (in a GGUF file): by the ids of the model.
+  const auto by_id = [&](const char* role, int64_t id) {
+    if (!inputs.special_tokens.contains(role) && id >= 0) inputs.special_tokens[role] = tokenizer_->IdToToken(id);
+  };
+  by_id("bos_token", spec_.bos);
+  by_id("eos_token", spec_.eos.empty() ? -1 : spec_.eos[0]);
   std::vector<text::TextSpan> spans = template_->Render(inputs);
   if (model_->network().CanEmbedTiles()) {
     std::vector<std::string> texts;
@@ -266,21 +278,60 @@ std::string ChatSession::CaptionRequest() const {
   return template_ ? "Describe this picture in one short sentence." : "";
 }
 
-RequestPlan ChatSession::Plan(std::span<const Message> messages, const GenerateSettings& settings) {
-  const std::lock_guard lock(mutex_);
-  const Prompt prompt = MakePrompt(messages);
-  const auto length = static_cast<int64_t>(prompt.ids.size());
-  RequestPlan plan{.prompt_tokens = length,
-                   .picture_tokens = 0,
-                   .max_tokens = std::min(settings.max_tokens, std::max<int64_t>(0, spec_.max_positions - length)),
-                   .weight_bytes = model_->info().memory_bytes,
-                   .cache_bytes = 0};
-  for (const Message& message : messages) {
-    for (const Image& image : message.images) plan.picture_tokens += See(image).count();
+ChatSession::Picture ChatSession::Planned(const Image& image) {
+  const models::Model& network = model_->network();
+  if (network.CanEmbedTiles()) {
+    // The text has the token of pictures once for each vector.
+    const std::string token = tokenizer_->IdToToken(spec_.image_token_id);
+    const std::string text = network.TileText(model_->PrepareTiles(image), token);
+    int64_t count = 0;
+    for (size_t at = text.find(token); at != std::string::npos; at = text.find(token, at + token.size())) ++count;
+    return {0, Tensor::Empty({count, 1}), text};
   }
-  const int64_t element = options_.cache_type == "f32" ? 4 : options_.cache_type == "bf16" ? 2 : 1;
-  plan.cache_bytes =
-      (length + plan.max_tokens) * spec_.layers * spec_.kv_heads * (spec_.key_dim + spec_.value_dim) * element;
+  if (network.CanEmbedPatches()) return {0, Tensor::Empty({See(image).count(), 1}), ""};
+  // A batch of no pictures goes through the network in no time and comes out in the shape that any would.
+  const auto [height, width] = media::OutputSize(model_->preprocess(), image.width, image.height);
+  return {0, Tensor::Empty({network.EmbedImages(Tensor::Empty({0, height, width, 3})).dim(1), 1}), ""};
+}
+
+RequestPlan ChatSession::PlanWhole(std::span<const Message> messages, const GenerateSettings& settings) {
+  CheckMessages(messages);
+  RequestPlan plan{.weight_bytes = WeightBytes(model_->network())};
+  std::vector<Picture> pictures;
+  std::vector<Tensor> vectors;
+  for (const Message& message : messages) {
+    for (const Image& image : message.images) {
+      pictures.push_back(Planned(image));
+      vectors.push_back(pictures.back().vectors);
+      plan.picture_tokens += pictures.back().count();
+    }
+  }
+  if (options_.max_image_tokens > 0 && plan.picture_tokens > options_.max_image_tokens) {
+    Fail(ErrorCode::kResourceExhausted, "[chat] the pictures become ", plan.picture_tokens, " tokens, the limit is ",
+         options_.max_image_tokens, "; hint: show fewer pictures");
+  }
+  const bool is_encoded = spec_.is_encoder_decoder && spec_.pictures == models::PicturePlace::kNone;
+  std::vector<int64_t> ids = is_encoded  ? tokenizer_->Encode(messages[0].text, {.use_file_limits = false}).ids
+                             : template_ ? TemplateIds(messages, pictures)
+                                         : PromptIds(messages, pictures);
+  const bool is_widened = model_->network().CanEmbedTiles();  // the text of tiles holds a token for each vector
+  if (spec_.pictures == models::PicturePlace::kTokens && !is_widened) ids = Widened(ids, spec_.image_token_id, vectors);
+  plan.prompt_tokens = static_cast<int64_t>(ids.size());
+  if (spec_.pictures == models::PicturePlace::kBefore) plan.prompt_tokens += plan.picture_tokens;
+  const int64_t context = options_.max_context > 0 ? options_.max_context : spec_.max_positions;
+  const int64_t begin = is_encoded ? 1 : plan.prompt_tokens;  // tokens of the decoder
+  if (begin >= context) {
+    Fail(ErrorCode::kResourceExhausted, "[chat] the prompt has ", begin, " tokens, ", plan.picture_tokens,
+         " of them of pictures, and the model takes ", context,
+         " with the answer; hint: shorten it, or show fewer or smaller pictures");
+  }
+  plan.max_tokens = std::min(settings.max_tokens, context - begin);
+  const int64_t kept = (begin + plan.max_tokens) * std::max<int64_t>(1, settings.beams);
+  plan.cache_bytes = CacheBytes(spec_, kept, CacheElementBytes());
+  // Prompts are read in pieces; pictures are encoded one after the other.
+  const int64_t rows = std::max(std::min<int64_t>(plan.prompt_tokens, Generator::Options().prefill_chunk),
+                                vectors.empty() ? 0 : plan.picture_tokens / static_cast<int64_t>(vectors.size()));
+  plan.activation_bytes = ActivationBytes(model_->network(), rows);
   return plan;
 }
 
@@ -288,6 +339,39 @@ Prompt ChatSession::PromptOf(std::span<const Message> messages) {
   const std::lock_guard lock(mutex_);
   return MakePrompt(messages);
 }
+
+int64_t ChatSession::CacheElementBytes() const {
+  return options_.cache_type == "f32" ? 4 : options_.cache_type == "bf16" ? 2 : 1;
+}
+
+void ChatSession::FitIntoMemory(RequestPlan& plan, int64_t beams) const {
+  if (options_.max_memory_bytes == 0 || plan.memory_bytes() <= options_.max_memory_bytes) return;
+  const int64_t left = options_.max_memory_bytes - plan.weight_bytes - plan.activation_bytes;
+  const int64_t one = std::max<int64_t>(1, CacheBytes(spec_, 1, CacheElementBytes()) * std::max<int64_t>(1, beams));
+  const int64_t tokens = plan.cache_bytes / one, fits = std::max<int64_t>(0, left) / one;
+  const int64_t answer = plan.max_tokens - (tokens - fits);
+  if (answer < 1) {
+    const auto megabytes = [](int64_t bytes) { return base::StrCat((bytes + 999'999) / 1'000'000, " MB"); };
+    Fail(ErrorCode::kResourceExhausted, "[chat] the request needs ", megabytes(plan.memory_bytes()),
+         " of memory: ", megabytes(plan.weight_bytes), " of weights, ", megabytes(plan.activation_bytes), " to work, ",
+         megabytes(plan.cache_bytes), " for ", tokens, " tokens; the limit is ", megabytes(options_.max_memory_bytes),
+         "; hint: a cache of int8, fewer pictures, or a model in smaller blocks (fovea quantize)");
+  }
+  plan.max_tokens = answer;
+  plan.cache_bytes = fits * one;
+}
+
+RequestPlan ChatSession::Plan(std::span<const Message> messages, const GenerateSettings& settings) {
+  const std::lock_guard lock(mutex_);
+  OptionsOf(settings, spec_);
+  RequestPlan plan = PlanWhole(messages, settings);
+  FitIntoMemory(plan, settings.beams);
+  plan.prompt_seconds = ReadSeconds(model_->network(), std::max(plan.prompt_tokens, plan.picture_tokens));
+  plan.answer_seconds = static_cast<double>(plan.max_tokens) * WriteSeconds(model_->network());
+  return plan;
+}
+
+GenerateSettings ChatSession::Defaults() const { return ReadGenerateSettings(model_->info().path); }
 
 Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
   CheckMessages(messages);
@@ -323,6 +407,10 @@ Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSetti
   const auto start = std::chrono::steady_clock::now();
   GenerateOptions options = OptionsOf(settings, spec_);
   options.constraint = ConstraintOf(settings);
+  // What does not fit is refused before any picture is encoded.
+  RequestPlan plan = PlanWhole(messages, settings);
+  FitIntoMemory(plan, settings.beams);
+  options.max_tokens = plan.max_tokens;
   Prompt prompt = MakePrompt(messages);
   if (!settings.choices.empty()) {
     const ChoiceScore best = ScoreChoices(prompt, settings.choices).front();
@@ -430,5 +518,12 @@ std::vector<ChoiceScore> Chat::Choose(std::span<const Message> messages, std::sp
 RequestPlan Chat::Plan(std::span<const Message> messages, const GenerateSettings& settings) const {
   return session_->Plan(messages, settings);
 }
+
+RequestPlan Chat::PlanCaption(const Image& image, const GenerateSettings& settings) const {
+  const Message message{.text = session_->CaptionRequest(), .images = {image}};
+  return session_->Plan({&message, 1}, settings);
+}
+
+GenerateSettings Chat::Defaults() const { return session_->Defaults(); }
 
 }  // namespace fovea

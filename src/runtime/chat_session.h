@@ -29,6 +29,7 @@ class ChatSession {
   RequestPlan Plan(std::span<const Message> messages, const GenerateSettings& settings);
   // What the model reads for the messages.
   Prompt PromptOf(std::span<const Message> messages);
+  GenerateSettings Defaults() const;
 
  private:
   struct Picture {
@@ -38,6 +39,14 @@ class ChatSession {
     int64_t count() const { return vectors.numel() / vectors.dim(-1); }
   };
   void CheckMessages(std::span<const Message> messages) const;
+  // A picture of which only the number of vectors counts, [N,1], and the text that stands for it. Not encoded, unless
+  // the model sees patches, whose number only encoding tells.
+  Picture Planned(const Image& image);
+  // The plan before it is cut to max_memory_bytes. Throws kResourceExhausted for too many tokens.
+  RequestPlan PlanWhole(std::span<const Message> messages, const GenerateSettings& settings);
+  int64_t CacheElementBytes() const;
+  // The answer as long as the memory allows. Throws kResourceExhausted when not even the prompt fits.
+  void FitIntoMemory(RequestPlan& plan, int64_t beams) const;
   // The vectors of a picture; encoded once while it is among the last kKeptPictures.
   Picture See(const Image& image);
   // What json_schema, grammar or regex allow; null: everything.

@@ -280,6 +280,29 @@ Change ChangeOf(const TensorRow& row, const Architecture& architecture, std::str
   return architecture.has_pairs ? row.llama_change : Change::kNone;
 }
 
+// All tokens that end a text: those that the file names, and as in llama.cpp the control tokens that end a turn by
+// their names, because files name but one and instruction models end with another.
+std::vector<int64_t> EndTokens(const GgufMetadata& m) {
+  std::vector<int64_t> ends;
+  const auto add = [&](int64_t id) {
+    if (id >= 0 && std::ranges::find(ends, id) == ends.end()) ends.push_back(id);
+  };
+  for (const char* name : {"eos", "eot", "eom"})
+    add(m.Get<int64_t>(base::StrCat("tokenizer.ggml.", name, "_token_id"), -1));
+  const auto types = m.Get<std::vector<int64_t>>("tokenizer.ggml.token_type", {});
+  if (types.empty()) return ends;
+  const auto tokens = m.Get<std::vector<std::string>>("tokenizer.ggml.tokens", {});
+  constexpr int64_t kControl = 3;
+  for (size_t id = 0; id < std::min(types.size(), tokens.size()); ++id) {
+    if (types[id] != kControl) continue;
+    for (const std::string_view name : {"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>",
+                                        "<|endoftext|>", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "</s>"}) {
+      if (tokens[id] == name) add(static_cast<int64_t>(id));
+    }
+  }
+  return ends;
+}
+
 }  // namespace
 
 Shape Weight::shape() const {
@@ -295,10 +318,8 @@ base::Config GgufConfig(const GgufFile& file) {
   Require(words != nullptr && words->shape.rank() == 2, "[gguf] expected a matrix token_embd.weight in ", m.source());
   config["vocab_size"] = words->shape[0];
   config["tie_word_embeddings"] = FindTensor(file, "output.weight") == nullptr;
-  for (const char* token : {"bos", "eos"}) {
-    const std::string key = base::StrCat("tokenizer.ggml.", token, "_token_id");
-    if (m.Has(key)) config[std::string(token) + "_token_id"] = m.Require<int64_t>(key);
-  }
+  if (m.Has("tokenizer.ggml.bos_token_id")) config["bos_token_id"] = m.Require<int64_t>("tokenizer.ggml.bos_token_id");
+  if (const std::vector<int64_t> ends = EndTokens(m); !ends.empty()) config["eos_token_id"] = ends;
   if (m.Has("tokenizer.ggml.padding_token_id"))
     config["pad_token_id"] = m.Require<int64_t>("tokenizer.ggml.padding_token_id");
   if (architecture.family == Family::kGpt2) {
@@ -359,11 +380,8 @@ std::vector<formats::GgufEntry> GgufEntries(const base::Config& config) {
     entries.push_back({prefix + key, static_cast<float>(value)});
   };
   const auto size = [&](const char* key) { return config.Require<int64_t>(key); };
-  for (const char* token : {"bos", "eos"}) {
-    const std::string key = std::string(token) + "_token_id";
-    if (config.Has(key) && config.json()[key].is_number_integer())
-      entries.push_back({"tokenizer.ggml." + key, static_cast<uint32_t>(config.Require<int64_t>(key))});
-  }
+  if (config.Has("bos_token_id"))
+    entries.push_back({"tokenizer.ggml.bos_token_id", static_cast<uint32_t>(config.Require<int64_t>("bos_token_id"))});
   if (architecture.family == Family::kGpt2) {
     const auto dim = config.Get<int64_t>("n_embd", 768);
     put("context_length", config.Get<int64_t>("n_positions", 1024));

@@ -9,10 +9,13 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "formats/gguf.h"
+#include "fovea/gguf.h"
 #include "kernels/block_matrix/block_matrix.h"
+#include "runtime/generation_config.h"
 #include "runtime/gguf_model.h"
 #include "runtime/loaded_model.h"
 #include "runtime/model_folder.h"
+#include "text/chat_template.h"
 
 namespace fovea::runtime {
 namespace {
@@ -89,9 +92,18 @@ void FromGguf(const GgufFile& file, BlockType type, Output& out) {
 
 void FromFolder(const std::string& folder, BlockType type, Output& out, std::vector<GgufEntry>& entries) {
   base::Config config = ReadModelConfig(folder);
+  Require(config.Has("model_type"), "[quantize] expected a model_type in ", config.source());
   const models::Entry& entry = FindEntry(config);
   const std::vector<NamedTensor> tensors = ReadWeights(folder, entry, config);
   entries = GgufEntries(config);
+  // generation_config.json counts for the ends of a text; GGUF has places for two.
+  models::DecoderSpec spec;
+  spec.ReadSpecialTokens(config);
+  ReadSpecialTokens(folder, spec);
+  const char* const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"};
+  for (size_t i = 0; i < std::min(spec.eos.size(), std::size(ends)); ++i)
+    entries.push_back({ends[i], static_cast<uint32_t>(spec.eos[i])});
+  if (spec.pad >= 0) entries.push_back({"tokenizer.ggml.padding_token_id", static_cast<uint32_t>(spec.pad)});
   const bool is_tied =
       config.Get<bool>("tie_word_embeddings", entry.model_type == "gemma3_text" || entry.model_type == "gpt2");
   for (const NamedTensor& tensor : tensors) {
@@ -107,11 +119,13 @@ void FromFolder(const std::string& folder, BlockType type, Output& out, std::vec
   }
   const std::string tokenizer = folder + "/tokenizer.json";
   std::error_code ignored;
-  if (std::filesystem::exists(tokenizer, ignored))
-    entries.push_back({"tokenizer.huggingface.json", base::ReadTextFile(tokenizer)});
-  const std::string template_path = folder + "/chat_template.jinja";
-  if (std::filesystem::exists(template_path, ignored))
-    entries.push_back({"tokenizer.chat_template", base::ReadTextFile(template_path)});
+  if (!std::filesystem::exists(tokenizer, ignored)) {
+    Fail(ErrorCode::kUnimplemented, "[quantize] ", base::PrintableUtf8(folder),
+         " has no tokenizer.json; a tokenizer of other files is not written as GGUF");
+  }
+  entries.push_back({"tokenizer.huggingface.json", base::ReadTextFile(tokenizer)});
+  if (const auto chat = text::ChatTemplate::FromFolder(folder))
+    entries.push_back({"tokenizer.chat_template", chat->text()});
 }
 
 }  // namespace
@@ -136,3 +150,17 @@ std::vector<BlockError> WriteGgufModel(const std::string& in, const std::string&
 }
 
 }  // namespace fovea::runtime
+
+namespace fovea {
+
+std::vector<TensorError> QuantizeGguf(const std::string& name_or_path, const std::string& file,
+                                      const std::string& type) {
+  const auto block = BlockTypeOfName(type);
+  Require(block.has_value(), "[quantize] expected the type q8_0 or q4_0, got \"", base::PrintableUtf8(type), "\"");
+  std::vector<TensorError> errors;
+  for (runtime::BlockError& error : runtime::WriteGgufModel(runtime::ResolveModelFolder(name_or_path), file, *block))
+    errors.push_back({std::move(error.tensor), std::move(error.type), error.error});
+  return errors;
+}
+
+}  // namespace fovea

@@ -17,7 +17,8 @@ namespace {
 
 constexpr size_t kMaxStates = 1 << 18;
 constexpr size_t kMaxStacks = 1 << 21;
-constexpr size_t kMaxStacksOfState = 1 << 12;  // ways in which the bytes so far can be read
+constexpr size_t kMaxStacksOfState = 1 << 10;  // ways in which the bytes so far can be read
+constexpr size_t kMaxStacksOfAll = 1 << 21;    // of all states together
 constexpr size_t kMaxMaskBytes = 64 << 20;
 constexpr int kUnknown = -2, kDead = -1;
 
@@ -131,6 +132,10 @@ struct GrammarEngine::Impl {
       }
     }
     void Push(int32_t at, uint32_t parent) {
+      if (impl_.program.symbols[static_cast<size_t>(at)].kind == GrammarProgram::Kind::kBytes) {
+        out_.push_back(impl_.StackId(at, parent));  // those that are there twice are left out by Intern
+        return;
+      }
       if (seen_.insert(static_cast<uint64_t>(parent) << 32 | static_cast<uint32_t>(at)).second)
         work_.emplace_back(at, parent);
     }
@@ -140,9 +145,7 @@ struct GrammarEngine::Impl {
         const auto [at, parent] = work_.back();
         work_.pop_back();
         const auto& symbol = symbols[static_cast<size_t>(at)];
-        if (symbol.kind == GrammarProgram::Kind::kBytes) {
-          out_.push_back(impl_.StackId(at, parent));
-        } else if (symbol.kind == GrammarProgram::Kind::kEnd) {
+        if (symbol.kind == GrammarProgram::Kind::kEnd) {
           if (parent == 0) {
             out_.push_back(0);
           } else {
@@ -174,8 +177,11 @@ struct GrammarEngine::Impl {
     }
     const auto [found, is_new] = state_ids.try_emplace(std::move(set), static_cast<int>(states.size()));
     if (is_new) {
-      if (states.size() >= kMaxStates)
-        Fail(ErrorCode::kResourceExhausted, "[grammar] more than ", kMaxStates, " states");
+      stacks_of_all += found->first.size();
+      if (states.size() >= kMaxStates || stacks_of_all > kMaxStacksOfAll)
+        Fail(ErrorCode::kResourceExhausted,
+             "[grammar] the text can be read in too many ways; hint: a grammar with fewer alternatives for the same "
+             "text");
       states.push_back(&found->first);
       next.emplace_back();
     }
@@ -220,6 +226,7 @@ struct GrammarEngine::Impl {
   std::unordered_map<uint64_t, uint32_t> stack_ids;
   std::map<std::vector<uint32_t>, int> state_ids;
   std::vector<const std::vector<uint32_t>*> states;
+  size_t stacks_of_all = 0;
   std::vector<std::unique_ptr<std::array<int, 256>>> next;
   std::unordered_map<int, std::shared_ptr<const TokenMask>> masks;
   int start = kDead;

@@ -109,6 +109,17 @@ TEST_P(PictureDecoders, GreedyWithoutCaches) {
   }
 }
 
+// What plans count with: no pictures come out in the shape that pictures would.
+TEST_P(PictureDecoders, NoPicturesHaveTheShapeOfPictures) {
+  if (!model_->CanEmbedImages()) GTEST_SKIP() << "it sees tiles or patches";
+  const auto file =
+      formats::SafetensorsFile::Open(testing::SourcePath("tests/golden/models/" + GetParam() + ".safetensors"));
+  const Shape pixels = file.Get("generate.pixels").shape();
+  const Tensor made = model_->EmbedImages(Tensor::Empty(pixels.With(0, 0)));
+  EXPECT_EQ(made.dim(0), 0);
+  EXPECT_EQ(made.dim(1), pictures_[0][0].dim(0));
+}
+
 TEST_P(PictureDecoders, GreedyTogetherInPieces) {
   for (const int64_t chunk : {3, 512}) {
     runtime::Generator generator(*model_, {.prefill_chunk = chunk});

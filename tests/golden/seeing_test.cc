@@ -58,6 +58,8 @@ TEST_P(Seeing, PromptsAndContinuationsEqualTheReference) {
     const std::vector<Message> messages = MessagesOf(expected.at("messages"));
     const runtime::Prompt prompt = session.PromptOf(messages);
     ASSERT_EQ(prompt.ids, expected.at("ids").get<std::vector<int64_t>>());
+    EXPECT_EQ(runtime::ChatSession(model_, {}).Plan(messages, {}).prompt_tokens,
+              static_cast<int64_t>(prompt.ids.size()));
     const auto made = expected.at("made").get<std::vector<int64_t>>();
     const runtime::GenerateOptions greedy{.max_tokens = static_cast<int64_t>(made.size()), .ignores_end = true};
     EXPECT_EQ(generator.Run(prompt, greedy).ids, made);

@@ -30,6 +30,8 @@ Told TellChoices(const std::vector<ChoiceScore>& scores, const Console& console)
   return told;
 }
 
+Told TellPlan(const RequestPlan& plan) { return {{{"plan", PlanObject(plan)}}, PlanText(plan)}; }
+
 // Says texts aloud with espeak-ng.
 class Speaker {
  public:
@@ -61,13 +63,14 @@ struct Said {
 // Answers one question after another about pictures.
 class Answerer {
  public:
-  Answerer(const Arguments& arguments, const Chat& chat) : arguments_(arguments), chat_(chat) {}
+  Answerer(const Arguments& arguments, const Chat& chat)
+      : arguments_(arguments), chat_(chat), settings_(SettingsOf(arguments.generate, chat)) {}
 
   // Nothing: the work was interrupted. A question that takes something for granted which is not found in the picture is
   // not answered as if it were there.
   std::optional<Said> Ask(const Image& image, const std::string& question, Witness::View* view) const {
     const Message message{.text = question, .images = {image}};
-    const Answer made = chat_.Reply({&message, 1}, SettingsOf(arguments_.generate), nullptr, &interrupted);
+    const Answer made = chat_.Reply({&message, 1}, settings_, nullptr, &interrupted);
     if (made.finish_reason == "cancelled" && interrupted) return std::nullopt;
     Said said{.text = Trimmed(made.text), .confidence = made.confidence};
     if (view != nullptr) said.absent = view->Absent(question);
@@ -88,9 +91,15 @@ class Answerer {
     }
   }
 
+  RequestPlan Plan(const Image& image, const std::string& question) const {
+    const Message message{.text = question, .images = {image}};
+    return chat_.Plan({&message, 1}, settings_);
+  }
+
  private:
   const Arguments& arguments_;
   const Chat& chat_;
+  const GenerateSettings settings_;
 };
 
 Told TellSaid(const char* key, const Said& said, const Console& console) {
@@ -148,7 +157,7 @@ class CaptionJob {
         wants_(arguments.caption),
         console_(console),
         chat_(ChatWith(model, arguments)),
-        settings_(SettingsOf(arguments.generate)),
+        settings_(SettingsOf(arguments.generate, chat_)),
         answerer_(arguments, chat_) {
     if (wants_.speak) speaker_.emplace();
     if (!wants_.ground.empty() || wants_.style != "plain") {
@@ -159,7 +168,7 @@ class CaptionJob {
       witness_ = answerer_.WitnessFor(wants_.questions, console);
       checks_questions_ = witness_ != nullptr;
     }
-    if (!wants_.xmp.empty()) xmp_.emplace(arguments, model);
+    if (!wants_.xmp.empty()) xmp_.emplace(arguments, model, settings_);
     if (!wants_.html.empty())
       sheet_.emplace("What is in these pictures", "said by the model " + model.info().name + ", not by a person");
   }
@@ -265,6 +274,12 @@ Exit Caption(const Arguments& arguments, Console& console) {
   if (arguments.caption.undo) return UndoTexts(arguments, console);
   const Model model = LoadWriter(arguments, "caption pictures");
   const std::vector<Input> inputs = ExpandInputs(arguments.inputs);
+  if (arguments.generate.is_dry_run) {
+    const Chat chat = ChatWith(model, arguments);
+    return ForEachInput(inputs, arguments, console, [&](const std::string& path) -> std::optional<Told> {
+      return TellPlan(chat.PlanCaption(ReadImage(path), SettingsOf(arguments.generate, chat)));
+    });
+  }
   CaptionJob job(arguments, model, static_cast<int64_t>(inputs.size()), console);
   const Exit exit = ForEachInput(
       inputs, arguments, console, [&](const std::string& path) { return job.Tell(path); },
@@ -278,6 +293,12 @@ Exit Ask(const Arguments& arguments, Console& console) {
   const std::string& question = arguments.generate.question;
   const std::vector<std::string>& choices = arguments.generate.choices;
   const Answerer answerer(arguments, chat);
+  if (arguments.generate.is_dry_run) {
+    return ForEachInput(ExpandInputs(arguments.inputs), arguments, console,
+                        [&](const std::string& path) -> std::optional<Told> {
+                          return TellPlan(answerer.Plan(ReadImage(path), question));
+                        });
+  }
   std::optional<Speaker> speaker;
   if (arguments.caption.speak) speaker.emplace();
   const std::unique_ptr<Witness> witness =

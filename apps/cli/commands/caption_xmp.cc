@@ -15,17 +15,16 @@ std::string ModelName(const Model& model) {
 }
 
 // What decides a text beside picture and model, so that a later run knows whether it would write the same.
-std::string SettingsText(const Arguments& arguments) {
-  const GenerateArguments& g = arguments.generate;
-  Json settings = {{"max_tokens", g.max_tokens}, {"beams", g.beams}};
-  if (g.beams > 1) settings["length_penalty"] = g.length_penalty;
-  if (g.temperature > 0) {
+std::string SettingsText(const Arguments& arguments, const GenerateSettings& s) {
+  Json settings = {{"max_tokens", s.max_tokens}, {"beams", s.beams}};
+  if (s.beams > 1) settings["length_penalty"] = s.length_penalty;
+  if (s.temperature > 0) {
     settings.update(
-        {{"temperature", g.temperature}, {"top_k", g.top_k}, {"top_p", g.top_p}, {"min_p", g.min_p}, {"seed", g.seed}});
+        {{"temperature", s.temperature}, {"top_k", s.top_k}, {"top_p", s.top_p}, {"min_p", s.min_p}, {"seed", s.seed}});
   }
-  if (g.repetition_penalty != 1) settings["repetition_penalty"] = g.repetition_penalty;
-  if (!g.stop.empty()) settings["stop"] = g.stop;
-  if (!g.grammar.empty() || !g.json_schema.empty() || !g.regex.empty()) settings["bounded"] = true;
+  if (s.repetition_penalty != 1) settings["repetition_penalty"] = s.repetition_penalty;
+  if (!s.stop.empty()) settings["stop"] = s.stop;
+  if (!s.grammar.empty() || !s.json_schema.empty() || !s.regex.empty()) settings["bounded"] = true;
   if (arguments.caption.style != "plain")
     settings.update({{"style", arguments.caption.style}, {"sentences", arguments.caption.sentences}});
   if (arguments.caption.ground == "drop") settings["without_unsupported"] = true;
@@ -34,13 +33,13 @@ std::string SettingsText(const Arguments& arguments) {
 
 }  // namespace
 
-XmpTexts::XmpTexts(const Arguments& arguments, const Model& model)
+XmpTexts::XmpTexts(const Arguments& arguments, const Model& model, const GenerateSettings& settings)
     : texts_(PictureTexts::Open(PictureTexts::DefaultFile())),
       text_{.kind = arguments.caption.style == "screen-reader" ? TextKind::kAltText : TextKind::kDescription,
             .place = arguments.caption.xmp == "embed" ? TextPlace::kEmbedded : TextPlace::kSidecar,
             .model = ModelName(model),
             .fingerprint = model.info().fingerprint,
-            .settings = SettingsText(arguments)} {}
+            .settings = SettingsText(arguments, settings)} {}
 
 std::optional<XmpTexts::Presence> XmpTexts::Present(const std::string& path, const Console& console) const {
   const TextState state = texts_.Look(path, text_);

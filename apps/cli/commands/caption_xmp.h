@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "commands/told.h"
+#include "fovea/chat.h"
 #include "fovea/picture_text.h"
 
 namespace fovea::cli {
@@ -11,7 +12,7 @@ namespace fovea::cli {
 // Captions as XMP. Pictures that have one need none: a run that was interrupted goes on where it stopped.
 class XmpTexts {
  public:
-  XmpTexts(const Arguments& arguments, const Model& model);
+  XmpTexts(const Arguments& arguments, const Model& model, const GenerateSettings& settings);
 
   // What is to be told instead of a new text, if there is no need for one, and the text that stands there.
   struct Presence {

@@ -18,7 +18,7 @@ constexpr const char* kHint = "--model with one that does, or a file of what was
 
 Captioner CaptionerOf(const Job& job) {
   const Chat chat = OpenChat(job.arguments, "caption pictures", kHint);
-  return [chat, settings = SettingsOf(job.arguments.generate)](std::span<const Image> images) {
+  return [chat, settings = SettingsOf(job.arguments.generate, chat)](std::span<const Image> images) {
     std::vector<std::string> captions;
     for (const Image& image : images) captions.push_back(Trimmed(chat.Caption(image, settings, &interrupted).text));
     return captions;
@@ -27,8 +27,8 @@ Captioner CaptionerOf(const Job& job) {
 
 Answerer AnswererOf(const Job& job) {
   const Chat chat = OpenChat(job.arguments, "answer questions", kHint);
-  return [chat, settings = SettingsOf(job.arguments.generate)](const Image& image,
-                                                               std::span<const std::string> questions) {
+  return [chat, settings = SettingsOf(job.arguments.generate, chat)](const Image& image,
+                                                                     std::span<const std::string> questions) {
     std::vector<std::string> answers;
     for (const std::string& question : questions) {
       const Message message{.text = question, .images = {image}};

@@ -1,6 +1,7 @@
 // `fovea chat`, and what it shares with the other commands that write text.
 #include <unistd.h>
 
+#include <cstdio>
 #include <iostream>
 
 #include "commands/common.h"
@@ -8,17 +9,19 @@
 #include "fovea/image.h"
 
 namespace fovea::cli {
-GenerateSettings SettingsOf(const GenerateArguments& g) {
-  GenerateSettings settings{.max_tokens = g.max_tokens,
-                            .temperature = g.temperature,
-                            .top_k = g.top_k,
-                            .top_p = g.top_p,
-                            .min_p = g.min_p,
-                            .repetition_penalty = g.repetition_penalty,
-                            .seed = static_cast<uint64_t>(g.seed),
-                            .beams = g.beams,
-                            .length_penalty = g.length_penalty,
-                            .stop = g.stop};
+
+GenerateSettings SettingsOf(const GenerateArguments& g, const Chat& chat) {
+  GenerateSettings settings = chat.Defaults();
+  settings.max_tokens = g.max_tokens.value_or(settings.max_tokens);
+  settings.temperature = g.temperature.value_or(settings.temperature);
+  settings.top_k = g.top_k.value_or(settings.top_k);
+  settings.top_p = g.top_p.value_or(settings.top_p);
+  settings.min_p = g.min_p.value_or(settings.min_p);
+  settings.repetition_penalty = g.repetition_penalty.value_or(settings.repetition_penalty);
+  settings.beams = g.beams.value_or(settings.beams);
+  settings.length_penalty = g.length_penalty.value_or(settings.length_penalty);
+  settings.seed = static_cast<uint64_t>(g.seed);
+  settings.stop = g.stop;
   const auto text_of = [](const std::string& path) {
     return path.empty() ? std::string() : Joined(LinesOf(path, true), "\n");
   };
@@ -39,11 +42,36 @@ Model LoadWriter(const Arguments& arguments, const char* wanted, const char* hin
 }
 
 Chat ChatWith(const Model& model, const Arguments& arguments) {
-  return Chat(model, {.max_context = arguments.generate.max_context, .cache_type = arguments.generate.cache_type});
+  return Chat(model, {.max_context = arguments.generate.max_context,
+                      .cache_type = arguments.generate.cache_type,
+                      .max_memory_bytes = arguments.generate.max_ram});
 }
 
 Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint) {
   return ChatWith(LoadWriter(arguments, wanted, hint), arguments);
+}
+
+std::string PlanText(const RequestPlan& plan) {
+  const auto about = [](double seconds) {
+    char text[32];
+    std::snprintf(text, sizeof text, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
+    return std::string(text);
+  };
+  return Count(plan.prompt_tokens) + " tokens to read (" + Count(plan.picture_tokens) + " of pictures), at most " +
+         Count(plan.max_tokens) + " to write; " + Bytes(plan.memory_bytes()) + " of memory (weights " +
+         Bytes(plan.weight_bytes) + ", cache " + Bytes(plan.cache_bytes) + ", work " + Bytes(plan.activation_bytes) +
+         "); about " + about(plan.prompt_seconds) + " to read, " + about(plan.answer_seconds) + " to write";
+}
+
+nlohmann::ordered_json PlanObject(const RequestPlan& plan) {
+  return {{"tokens",
+           {{"prompt", plan.prompt_tokens}, {"pictures", plan.picture_tokens}, {"answer_at_most", plan.max_tokens}}},
+          {"memory_bytes",
+           {{"weights", plan.weight_bytes},
+            {"cache", plan.cache_bytes},
+            {"work", plan.activation_bytes},
+            {"total", plan.memory_bytes()}}},
+          {"seconds", {{"read", plan.prompt_seconds}, {"write", plan.answer_seconds}}}};
 }
 
 std::string Trimmed(const std::string& text) {
@@ -53,7 +81,7 @@ std::string Trimmed(const std::string& text) {
 
 namespace {
 
-// One turn: the answer streams to the terminal. Ctrl-C ends it and not the program.
+// One turn: the answer streams to the terminal. Ctrl-C ends it and not the program; SIGTERM ends both.
 void PrintReply(const Chat& chat, std::vector<Message>& messages, const GenerateSettings& settings, Console& console) {
   const Answer answer = chat.Reply(
       messages, settings,
@@ -63,7 +91,7 @@ void PrintReply(const Chat& chat, std::vector<Message>& messages, const Generate
       },
       &interrupted);
   console.Text("\n");
-  if (interrupted) {
+  if (interrupted && !terminated) {
     console.Note("(stopped)");
     ListenForInterrupts();
   }
@@ -76,7 +104,7 @@ void PrintReply(const Chat& chat, std::vector<Message>& messages, const Generate
 // leaves.
 Exit ChatCommand(const Arguments& arguments, Console& console) {
   const Chat chat = OpenChat(arguments, "chat");
-  const GenerateSettings settings = SettingsOf(arguments.generate);
+  const GenerateSettings settings = SettingsOf(arguments.generate, chat);
   const bool is_terminal = ::isatty(STDIN_FILENO) != 0;
   std::vector<Message> messages;
   const auto reset = [&] {
@@ -86,13 +114,19 @@ Exit ChatCommand(const Arguments& arguments, Console& console) {
   reset();
   Message next;
   for (const std::string& path : arguments.generate.images) next.images.push_back(ReadImage(path));
+  if (arguments.generate.is_dry_run) {
+    messages.push_back(std::move(next));
+    console.Line(PlanText(chat.Plan(messages, settings)));
+    return ExitFor(0, console);
+  }
   int64_t failed = 0;
   if (is_terminal)
     console.Note("/image FILE shows a picture, /reset starts anew, Ctrl-C stops an answer, Ctrl-D leaves");
-  while (!console.is_closed()) {
+  while (!console.is_closed() && !terminated) {
     if (is_terminal) console.Text("> ");
     std::string line;
     if (!std::getline(std::cin, line)) break;
+    if (terminated) break;
     if (interrupted) ListenForInterrupts();
     const std::string text = Trimmed(line);
     try {

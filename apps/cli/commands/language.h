@@ -1,12 +1,16 @@
 // What the commands share that write text.
 #pragma once
 
+#include <nlohmann/json.hpp>
+#include <string>
+
 #include "cli.h"
 #include "fovea/chat.h"
 
 namespace fovea::cli {
 
-GenerateSettings SettingsOf(const GenerateArguments& generate);
+// What the command line says, and for the rest what the model of `chat` asks for.
+GenerateSettings SettingsOf(const GenerateArguments& generate, const Chat& chat);
 
 // The model that was asked for. Throws as OpenChat.
 Model LoadWriter(const Arguments& arguments, const char* wanted,
@@ -17,6 +21,10 @@ Chat ChatWith(const Model& model, const Arguments& arguments);
 // `wanted` ("caption pictures"); `hint` says what to do then.
 Chat OpenChat(const Arguments& arguments, const char* wanted,
               const char* hint = "--model with one that does (fovea models)");
+
+// A request's cost: for people, and as {"tokens","memory_bytes","seconds"}.
+std::string PlanText(const RequestPlan& plan);
+nlohmann::ordered_json PlanObject(const RequestPlan& plan);
 
 // Without white space at both ends.
 std::string Trimmed(const std::string& text);

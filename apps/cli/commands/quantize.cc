@@ -5,12 +5,31 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/common.h"
+#include "fovea/gguf.h"
 
 namespace fovea::cli {
 
+namespace {
+
+// Whether the type is one of blocks, which GGUF files hold and folders do not.
+bool IsOfBlocks(const std::string& type) { return type == "q8_0" || type == "q4_0"; }
+
+std::vector<TensorError> Written(const Arguments& arguments) {
+  const bool is_file = arguments.output.ends_with(".gguf");
+  if (IsOfBlocks(arguments.type) != is_file) {
+    throw Error(ErrorCode::kInvalidArgument, is_file ? "a GGUF file holds q8_0 or q4_0, not " + arguments.type
+                                                     : "the type " + arguments.type +
+                                                           " is written as a file; hint: name it " +
+                                                           Printable(arguments.output) + ".gguf");
+  }
+  if (is_file) return QuantizeGguf(arguments.model, arguments.output, arguments.type);
+  return LoadModel(arguments).Quantize(arguments.output, arguments.type);
+}
+
+}  // namespace
+
 Exit Quantize(const Arguments& arguments, Console& console) {
-  const Model model = LoadModel(arguments);
-  const std::vector<TensorError> errors = model.Quantize(arguments.output, arguments.type);
+  const std::vector<TensorError> errors = Written(arguments);
   const TensorError* worst = nullptr;
   int64_t count = 0;
   for (const TensorError& error : errors) {
@@ -21,11 +40,10 @@ Exit Quantize(const Arguments& arguments, Console& console) {
   }
   if (arguments.json) return ExitFor(0, console);
   std::error_code ignored;
-  const auto size = [&](const std::string& folder) {
-    return static_cast<int64_t>(std::filesystem::file_size(folder + "/model.safetensors", ignored));
-  };
+  const std::string file = arguments.output + (IsOfBlocks(arguments.type) ? "" : "/model.safetensors");
   console.Line(Printable(arguments.output) + ": " + Count(count) + " of " + Count(static_cast<int64_t>(errors.size())) +
-               " tensors as " + arguments.type + ", " + Bytes(size(arguments.output)));
+               " tensors as " + arguments.type + ", " +
+               Bytes(static_cast<int64_t>(std::filesystem::file_size(file, ignored))));
   if (worst != nullptr) {
     char share[32];
     std::snprintf(share, sizeof share, "%.2g", worst->error);
