@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tokens a second of Fovea and llama.cpp on the same GGUF files, in turns, with the memory bandwidth measured in the same run.
 
-    PYTHON=/tmp/llama/bin/python            # with llama-cpp-python==0.3.36 and numpy, see tools/compare_llama.py
+    python3 -m venv /tmp/llama && /tmp/llama/bin/pip install llama-cpp-python==0.3.36 numpy      # builds llama.cpp, 20 minutes
+    PYTHON=/tmp/llama/bin/python
     ninja -C build/release gguf_bench && ./dev fetch gemma3-270m
     build/release/bench/gguf_bench make /tmp/llama-q8_0.gguf --type q8_0
     $PYTHON bench/compare_llama.py MODEL.gguf... [--threads 1 2] [--rounds 3] [--prompt 512] [--decode 64]

@@ -40,7 +40,7 @@ ROOMS = {
 PUBLIC = {
     "media": {"error.h", "image.h"},
     "hub": {"error.h", "hub.h"},
-    "runtime": {"error.h", "image.h", "model.h", "chat.h", "doctor.h", "hub.h"},
+    "runtime": {"error.h", "image.h", "model.h", "chat.h", "doctor.h", "hub.h", "gguf.h"},
     "library": {"error.h", "image.h", "model.h", "library.h", "picture_text.h", "grounding.h", "describe.h",
                 "contact_sheet.h"},
     "eval": {"error.h", "image.h", "model.h", "library.h", "grounding.h", "eval.h", "eval_text.h", "eval_pope.h"},
