@@ -81,6 +81,7 @@ struct AlexNet {
     v("classifier.6", classifier);
   }
 
+  bool CanClassify() const { return true; }
   int64_t FeatureSize() const { return config.classifier_hidden_size; }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

@@ -94,6 +94,7 @@ struct Clip {
   bool CanEncodeTexts() const { return config.towers.has_text; }
   Matching HowItMatches() const { return config.towers.IsSingle() ? Matching::kNone : Matching::kSoftmax; }
   TextSpec Texts() const { return {.max_tokens = config.text.max_position_embeddings}; }
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const {
     if (config.towers.has_projection) return config.projection_dim;
     return config.towers.has_vision ? config.vision.hidden_size : config.text.hidden_size;

@@ -150,6 +150,7 @@ struct ConvNext {
     v("classifier", classifier);
   }
 
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return config.hidden_sizes.back(); }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

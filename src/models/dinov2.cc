@@ -155,6 +155,7 @@ struct Dinov2 {
     v("classifier", classifier);
   }
 
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return config.hidden_size; }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

@@ -58,6 +58,7 @@ struct EfficientNet {
     v("classifier", classifier);
   }
 
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return config.hidden_dim; }
 
   int64_t TrunkBlocks() const { return static_cast<int64_t>(body.blocks.size()); }

@@ -147,6 +147,7 @@ struct ResNet {
     v("classifier.1", classifier);
   }
 
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return feature_size; }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

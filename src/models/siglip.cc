@@ -38,6 +38,7 @@ struct Siglip {
   bool CanEncodeTexts() const { return network.CanEncodeTexts(); }
   Matching HowItMatches() const { return network.HowItMatches(); }
   TextSpec Texts() const { return network.Texts(); }
+  bool CanClassify() const { return network.CanClassify(); }
   int64_t FeatureSize() const { return network.FeatureSize(); }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

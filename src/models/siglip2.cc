@@ -50,6 +50,7 @@ struct Siglip2 {
   bool CanEncodeTexts() const { return network.CanEncodeTexts(); }
   Matching HowItMatches() const { return network.HowItMatches(); }
   TextSpec Texts() const { return network.Texts(); }
+  bool CanClassify() const { return network.CanClassify(); }
   int64_t FeatureSize() const { return network.FeatureSize(); }
 
   // Position embeddings of each picture, resized to its grid; padding gets those of the first patch. shapes i64 [B,2]

@@ -108,6 +108,7 @@ struct Vgg {
     v("classifier.6", classifier);
   }
 
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return classifier ? config.classifier_hidden_size : config.hidden_sizes.back(); }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

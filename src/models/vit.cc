@@ -109,6 +109,7 @@ struct Vit {
     v("classifier", classifier);
   }
 
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return pooler ? config.pooler_output_size : config.hidden_size; }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

@@ -98,6 +98,7 @@ struct VitMsn {
   }
 
   // ---- forward
+  bool CanClassify() const { return classifier.has_value(); }
   int64_t FeatureSize() const { return config.hidden_size; }
 
   ImageOutputs EncodeImages(const Tensor& pixels) const {

@@ -54,6 +54,7 @@ class SiglipNetwork {
     return config_.towers.has_vision ? config_.vision.hidden_size : config_.projection_size;
   }
 
+  bool CanClassify() const { return classifier_.has_value(); }
   // Throws kUnimplemented when the checkpoint holds the text tower alone.
   void RequireVision() const;
   // From embedded patches [B,P,D] on; `grid` of the result is [B,P,D]. `mask` as for the pooling head.

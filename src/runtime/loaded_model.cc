@@ -305,6 +305,8 @@ void LoadedModel::Describe(const std::string& folder, const std::string& name) {
   } else if (sees) {
     info_.input = preprocess_.ToString();
   }
+  // A backbone's config.json may still name the classes of the head that it lost.
+  if (sees && !network_->CanClassify() && !TellsClassesByNames(config_)) class_names_.clear();
   info_.classes = static_cast<int64_t>(class_names_.size());
   nn::ForEachParameter(*network_, [&](const std::string&, nn::Parameter& parameter) {
     if (parameter.kind() == nn::Parameter::Kind::kTrained) info_.parameters += parameter.shape().numel();

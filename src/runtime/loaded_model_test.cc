@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -97,6 +98,19 @@ TEST_F(ModelFolder, FingerprintFollowsWeightsConfigurationAndPreparation) {
   }
   formats::WriteSafetensors(folder_.File("model.safetensors"), weights_);
   EXPECT_NE(Model::Load(folder_.path()).info().fingerprint, before);
+}
+
+// A backbone that was cut out of a classifier often keeps the names of its classes.
+TEST_F(ModelFolder, ABackboneHasNoClassesWhateverItsConfigurationNames) {
+  Write("vit_pooled");
+  const std::string config = base::ReadTextFile(folder_.File("config.json"));
+  base::WriteTextFileAtomically(folder_.File("config.json"),
+                                R"({"id2label": {"0": "cat", "1": "dog"}, )" + config.substr(config.find('{') + 1));
+  const Model model = Model::Load(folder_.path());
+  EXPECT_EQ(model.info().classes, 0);
+  EXPECT_EQ(std::ranges::count(model.info().capabilities, "classify"), 0);
+  Write("vit_classifier");
+  EXPECT_EQ(std::ranges::count(Model::Load(folder_.path()).info().capabilities, "classify"), 1);
 }
 
 TEST(Fingerprint, FollowsTheFilesThatTextsAreReadBy) {
