@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -58,6 +59,19 @@ class LabelSet {
   friend class Model;
   std::shared_ptr<const runtime::LabelFeatures> features_;
   std::string fingerprint_;  // of the model that made it
+};
+
+// What a detector found in one picture.
+struct Regions {
+  int64_t count = 0;            // R
+  std::vector<float> features;  // [R,F], row by row
+  std::vector<float> boxes;  // [R,4], corners x0, y0, x1, y1 as shares of the picture; empty where a model needs none
+};
+
+// What a model makes of a text and the regions of a picture together.
+struct JointAnalysis {
+  std::vector<float> embedding;                     // [D], L2-normalised
+  std::map<std::string, std::vector<float>> heads;  // logits, row by row, by the names of the reference implementation
 };
 
 struct ModelInfo {
@@ -123,6 +137,11 @@ class Model {
 
   // Labels and embedding from one forward. `options.top_k` = 0 skips the labels.
   std::vector<Analysis> Analyze(std::span<const Image> images, const ClassifyOptions& options = {}) const;
+
+  // Each text beside the regions of one picture (VisualBERT, LXMERT: answers, reasoning, masked words). Throws
+  // kUnimplemented when the model does not read both, kInvalidArgument for lists of different lengths and regions of
+  // different widths.
+  std::vector<JointAnalysis> AnalyzeJointly(std::span<const std::string> texts, std::span<const Regions> regions) const;
 
   // All class names, by index.
   const std::vector<std::string>& class_names() const;
