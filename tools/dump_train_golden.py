@@ -8,6 +8,8 @@ optimizers.json       a weight [4,3] under ten given gradients: torch.optim.Adam
 efficientnet.safetensors   ten AdamW steps of the tiny EfficientNet of tests/golden/models/efficientnet_train.safetensors (its
                       weights and pixels; norms and biases not decayed; training mode): the loss before each step, the weights and
                       running statistics after the last. float64, rounded once.
+self_critical.json    the policy gradient of self-critical training for given samples and rewards, by autograd: advantages, loss and
+                      the gradient of the logits, in float64.
 """
 import json
 import pathlib
@@ -129,6 +131,24 @@ def ten_steps(name, model, loss_of):
          {"generator": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}", "model": path.name})
 
 
+def self_critical():
+    torch.manual_seed(7)
+    pictures, samples, length, vocab = 2, 3, 4, 5
+    logits = torch.randn(pictures * samples, length, vocab, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, vocab, (pictures * samples, length))
+    for row, used in enumerate((4, 2, 3, 1, 4, 3)):
+        labels[row, used:] = -100
+    rewards = torch.rand(pictures, samples, dtype=torch.float64) * 2
+    baseline = (rewards.sum(1, keepdim=True) - rewards) / (samples - 1)
+    advantages = (rewards - baseline).flatten()
+    chosen = logits.log_softmax(-1).gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    mask = labels >= 0
+    loss = -(advantages.unsqueeze(1) * chosen * mask).sum() / mask.sum()
+    loss.backward()
+    return {"samples": samples, "shape": list(logits.shape), "logits": numbers(logits), "labels": labels.flatten().tolist(),
+            "rewards": numbers(rewards), "advantages": numbers(advantages), "loss": loss.item(), "gradient": numbers(logits.grad)}
+
+
 def config_of(name):
     with safetensors.safe_open(ROOT / f"tests/golden/models/{name}.safetensors", "pt") as file:
         return json.loads(file.metadata()["config"])
@@ -147,6 +167,7 @@ def main():
     torch.set_num_threads(1)
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "optimizers.json").write_text(json.dumps(optimizers(), separators=(",", ":")) + "\n")
+    (OUT / "self_critical.json").write_text(json.dumps(self_critical(), separators=(",", ":")) + "\n")
     efficientnet()
     transformers_models()
 

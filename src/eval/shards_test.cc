@@ -8,8 +8,8 @@
 
 #include "base/parallel.h"
 #include "eval/bootstrap.h"
-#include "eval/shard_testing.h"
 #include "testing/golden.h"
+#include "testing/shard.h"
 
 namespace fovea {
 namespace {
@@ -28,7 +28,7 @@ class Shards : public ::testing::Test {
   }
   std::vector<std::string> Write(const std::vector<std::pair<std::string, std::string>>& files) {
     paths_.push_back(folder_.File(std::to_string(paths_.size()) + ".tar"));
-    eval::WriteShard(paths_.back(), files);
+    testing::WriteShard(paths_.back(), files);
     return {paths_.back()};
   }
 

@@ -10,15 +10,10 @@
 namespace fovea::train {
 namespace {
 
-struct Row {
-  std::vector<int64_t> ids;
-  int64_t first_learnt = 0;
-};
-
-Row MakeRow(const models::DecoderSpec& spec, const text::Tokenizer& tokenizer, const std::string& prompt,
-            const std::string& target, int64_t most_tokens) {
+LanguageRow MakeRow(const models::DecoderSpec& spec, const text::Tokenizer& tokenizer, const std::string& prompt,
+                    const std::string& target, int64_t most_tokens) {
   const text::EncodeOptions plain{.add_special_tokens = false, .use_file_limits = false};
-  Row row;
+  LanguageRow row;
   const int64_t start = spec.is_encoder_decoder ? spec.decoder_start_token_id : spec.bos;
   if (start >= 0) row.ids.push_back(start);
   row.first_learnt = static_cast<int64_t>(row.ids.size());
@@ -36,18 +31,9 @@ Row MakeRow(const models::DecoderSpec& spec, const text::Tokenizer& tokenizer, c
 
 }  // namespace
 
-LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Tokenizer& tokenizer,
-                               std::span<const std::string> prompts, std::span<const std::string> targets,
-                               int64_t most_tokens) {
-  Require(!targets.empty() && prompts.size() == targets.size() && most_tokens >= 2,
-          "[language] expected as many prompts as targets and at least 2 tokens, got ", prompts.size(), ", ",
-          targets.size(), " and ", most_tokens);
-  std::vector<Row> rows;
+LanguageInputs JoinRows(const models::DecoderSpec& spec, std::span<const LanguageRow> rows) {
   size_t longest = 0;
-  for (size_t i = 0; i < targets.size(); ++i) {
-    rows.push_back(MakeRow(spec, tokenizer, prompts[i], targets[i], most_tokens));
-    longest = std::max(longest, rows.back().ids.size());
-  }
+  for (const LanguageRow& row : rows) longest = std::max(longest, row.ids.size());
   const auto B = static_cast<int64_t>(rows.size()), T = static_cast<int64_t>(longest);
   Require(T > 0, "[language] every text of the batch is empty");
   LanguageInputs inputs{.ids = Tensor::Zeros({B, T}, DType::kI64),
@@ -57,7 +43,7 @@ LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Toke
   std::fill_n(ids, B * T, std::max<int64_t>(0, spec.pad));
   std::fill_n(labels, B * T, kIgnored);
   for (int64_t b = 0; b < B; ++b) {
-    const Row& row = rows[static_cast<size_t>(b)];
+    const LanguageRow& row = rows[static_cast<size_t>(b)];
     for (size_t t = 0; t < row.ids.size(); ++t) {
       const int64_t at = b * T + static_cast<int64_t>(t);
       ids[at] = row.ids[t];
@@ -70,6 +56,18 @@ LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Toke
   Require(inputs.learnt > 0,
           "[language] no token of the batch is left to learn; hint: data.max_tokens cuts prompts, too");
   return inputs;
+}
+
+LanguageInputs PrepareLanguage(const models::DecoderSpec& spec, const text::Tokenizer& tokenizer,
+                               std::span<const std::string> prompts, std::span<const std::string> targets,
+                               int64_t most_tokens) {
+  Require(!targets.empty() && prompts.size() == targets.size() && most_tokens >= 2,
+          "[language] expected as many prompts as targets and at least 2 tokens, got ", prompts.size(), ", ",
+          targets.size(), " and ", most_tokens);
+  std::vector<LanguageRow> rows;
+  for (size_t i = 0; i < targets.size(); ++i)
+    rows.push_back(MakeRow(spec, tokenizer, prompts[i], targets[i], most_tokens));
+  return JoinRows(spec, rows);
 }
 
 Tensor LanguageLoss(const models::Model& model, const LanguageInputs& inputs, const Tensor& pictures,

@@ -21,6 +21,15 @@ struct LanguageInputs {
 };
 inline constexpr int64_t kIgnored = -100;
 
+// One text as token ids: those before `first_learnt` are read only.
+struct LanguageRow {
+  std::vector<int64_t> ids;
+  int64_t first_learnt = 0;
+};
+
+// Rows padded to the longest. Throws kInvalidArgument when nothing is left to learn.
+LanguageInputs JoinRows(const models::DecoderSpec& spec, std::span<const LanguageRow> rows);
+
 // `prompts` and `targets`: one a row, joined as they are (a space between them belongs to one of them). Texts are cut
 // to `most_tokens`. The start token is decoder_start_token_id of an encoder-decoder, else bos, else none. Throws
 // kInvalidArgument when nothing is left to learn.

@@ -95,6 +95,19 @@ void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Re
     weak.Read("prompts", r.weak_labels.prompts);
     Require(!r.weak_labels.prompts.empty(), "[recipe] ", weak.source(), ": expected data.weak_labels.prompts");
   }
+  data.Read("end_marks", r.keeps_end_marks);
+  if (data.Has("questions")) {
+    const base::Config questions = data.Object("questions");
+    CheckKeys(questions, "data.questions.", {"per_picture", "prompt", "validation_share"});
+    r.questions.per_picture = 1;
+    questions.Read("per_picture", r.questions.per_picture, 1, 1000);
+    questions.Read("prompt", r.questions.prompt);
+    questions.Read("validation_share", r.questions.validation_share, 0, 0.9);
+    Require(r.questions.prompt.find("{}") != std::string::npos, "[recipe] ", questions.source(),
+            ": expected data.questions.prompt to hold {}, the place of the question");
+  }
+  Require((r.questions.per_picture == 0 && r.keeps_end_marks) || (r.task == Task::kCaption && r.grids.blocks > 0),
+          "[recipe] ", data.source(), ": data.questions and end_marks serve the task caption with data.cache_grids");
   const bool takes_grids = r.task == Task::kContrastive || r.task == Task::kCaption;
   Require(r.grids.blocks == 0 || (takes_grids && !r.augment.is_on && !r.caches_towers), "[recipe] ", data.source(),
           ": data.cache_grids is for the tasks contrastive and caption with \"augment\": false and without "
@@ -108,9 +121,27 @@ void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Re
 void ReadData(const base::Config& recipe, const std::filesystem::path& folder, Recipe& r) {
   const base::Config data = recipe.Object("data");
   CheckKeys(data, "data.",
-            {"train", "validation", "validation_share", "label", "classes", "top_classes", "image_size",
-             "shuffle_buffer", "threads", "augment", "cache_features", "cache_grids", "weak_labels",
-             "captions_per_picture", "prompt", "prompt_field", "target_field", "max_tokens", "label_templates"});
+            {"train",
+             "validation",
+             "validation_share",
+             "label",
+             "classes",
+             "top_classes",
+             "image_size",
+             "shuffle_buffer",
+             "threads",
+             "augment",
+             "cache_features",
+             "cache_grids",
+             "weak_labels",
+             "captions_per_picture",
+             "questions",
+             "end_marks",
+             "prompt",
+             "prompt_field",
+             "target_field",
+             "max_tokens",
+             "label_templates"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {
@@ -245,12 +276,24 @@ void ReadGroups(const base::Config& recipe, Recipe& r) {
 void ReadLoss(const base::Config& recipe, Recipe& r) {
   const base::Config l = Part(recipe, "loss");
   CheckKeys(l, "loss.",
-            r.task == Task::kDistill ? Words{"teacher", "temperature"}
+            r.task == Task::kDistill   ? Words{"teacher", "temperature"}
+            : r.task == Task::kCaption ? Words{"label_smoothing", "self_critical"}
             : r.task != Task::kContrastive
                 ? Words{"label_smoothing"}
                 : Words{"type", "label_smoothing", "margin", "teacher", "temperature", "distillation"});
   r.contrastive_loss = OneOf(l, "type", "infonce", {"infonce", "sigmoid", "max_of_hinges"});
   l.Read("label_smoothing", r.label_smoothing, 0, 0.99);
+  if (l.Has("self_critical")) {
+    const base::Config s = l.Object("self_critical");
+    CheckKeys(s, "loss.self_critical.", {"samples", "max_tokens", "temperature", "least_captions", "cross_entropy"});
+    r.self_critical.samples = 5;
+    s.Read("samples", r.self_critical.samples, 2, 64);
+    s.Read("max_tokens", r.self_critical.max_tokens, 1, 1024);
+    s.Read("temperature", r.self_critical.temperature, 0.05, 20);
+    s.Read("least_captions", r.self_critical.least_captions, 1, 1000);
+    s.Read("cross_entropy", r.self_critical.cross_entropy, 0, 1e3);
+    Require(r.grids.blocks > 0, "[recipe] ", s.source(), ": loss.self_critical needs data.cache_grids");
+  }
   l.Read("margin", r.margin, 0, 10);
   l.Read("teacher", r.teacher);
   l.Read("temperature", r.temperature, 1e-4, 1e4);

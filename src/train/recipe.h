@@ -45,6 +45,22 @@ struct WeakLabelRecipe {
   std::vector<std::string> prompts = {"a photo of a {}"};
 };
 
+// data.questions: what was asked about pictures stands beside their captions.
+struct QuestionRecipe {
+  int64_t per_picture = 0;                      // at most, an epoch; 0: no questions
+  std::string prompt = "question: {} answer:";  // what is read before the answer, which is learnt
+  double validation_share = 0;                  // of the samples, whose questions are held back
+};
+
+// loss.self_critical: captions that the model writes itself are rewarded (self_critical.h).
+struct SelfCriticalRecipe {
+  int64_t samples = 0;         // of each picture; 0: cross-entropy alone
+  int64_t max_tokens = 24;     // of a sample
+  double temperature = 1;      // of the draw
+  int64_t least_captions = 1;  // pictures with fewer captions are not written about
+  double cross_entropy = 0;    // weight of the cross-entropy beside it
+};
+
 enum class Task : uint8_t { kClassify, kContrastive, kDistill, kCaption, kLanguage };
 
 struct Recipe {
@@ -69,6 +85,8 @@ struct Recipe {
   GridRecipe grids;  // of a frozen beginning of the picture tower
   WeakLabelRecipe weak_labels;
   int64_t captions_per_picture = 1;
+  QuestionRecipe questions;
+  bool keeps_end_marks = true;                     // false: captions lose the full stop at their end
   std::string prompt, prompt_field, target_field;  // caption, language: see SampleFilter
   int64_t max_tokens = 0;                          // of prompt and target; 0: what the model takes
   bool caches_towers = false;                      // of frozen towers
@@ -88,6 +106,7 @@ struct Recipe {
   double clip_norm = 0;  // 0: none
   double ema_decay = 0;  // 0: none
   double label_smoothing = 0;
+  SelfCriticalRecipe self_critical;
   std::string contrastive_loss = "infonce";  // "sigmoid", "max_of_hinges"
   double margin = 0.2;
   std::string teacher;

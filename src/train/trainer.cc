@@ -135,7 +135,9 @@ class Run {
                      .target_field = recipe_.target_field,
                      .prompt = recipe_.prompt,
                      .prompt_field = recipe_.prompt_field,
-                     .validation_share = recipe_.validation_share};
+                     .validation_share = recipe_.validation_share,
+                     .takes_questions = recipe_.questions.per_picture > 0,
+                     .question_validation_share = recipe_.questions.validation_share};
     std::vector<std::string> classes;
     if (train_filter_.needs_label) {
       classes = ChooseClasses(recipe_, train_filter_);
@@ -309,6 +311,9 @@ class Run {
                                          GridBatches::Options{.grids = recipe_.grids,
                                                               .weak_labels = recipe_.weak_labels,
                                                               .captions_per_picture = recipe_.captions_per_picture,
+                                                              .has_texts = recipe_.task == Task::kCaption,
+                                                              .questions = recipe_.questions,
+                                                              .keeps_end_marks = recipe_.keeps_end_marks,
                                                               .seed = recipe_.seed},
                                          state_.position);
   }

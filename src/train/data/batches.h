@@ -10,6 +10,12 @@
 
 namespace fovea::train {
 
+// What a decoder learns to write about one of a batch's pictures, after a prompt, which may be empty.
+struct PictureText {
+  int64_t picture;  // row of the batch
+  std::string prompt, target;
+};
+
 struct Batch {
   Tensor pixels;                      // [B,Y,X,3], as the model wants them; undefined when the loader reads none
   Tensor labels;                      // i64 [B]; -1 without labels
@@ -22,6 +28,7 @@ struct Batch {
   // pictures, [B,P,Q,C]; and one or more captions of each picture, [B] a set.
   Tensor grids;
   std::vector<std::vector<std::string>> caption_sets;
+  std::vector<PictureText> texts;  // for decoders, in place of caption_sets
 };
 
 // Where in the data a run is: epoch, and samples of it that were taken.

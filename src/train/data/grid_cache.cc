@@ -10,7 +10,6 @@
 #include "base/hash.h"
 #include "formats/safetensors.h"
 #include "ops/softmax.h"
-#include "train/data/random.h"
 
 namespace fovea::train {
 namespace {
@@ -116,15 +115,19 @@ GridCache::GridCache(const Options& options) {
   for (const std::string& path : options.filter.paths) {
     SampleRef ref{.set = OpenSamples(path)};
     for (ref.index = 0; ref.index < ref.set->size(); ++ref.index) {
-      if (!Accepts(options.filter, ref)) continue;
+      const bool is_accepted = Accepts(options.filter, ref);
+      std::vector<Question> questions = QuestionsOf(options.filter, *ref.set, ref.index);
+      if (!is_accepted && questions.empty()) continue;
       try {
         pictures.push_back(media::Preprocess(ref.set->Picture(ref.index), options.preprocess));
       } catch (const Error& error) {
         if (options.on_note) options.on_note(ref.set->Key(ref.index) + ": " + error.message());
         continue;
       }
-      chunk.samples.push_back(
-          {.key = ref.set->Key(ref.index), .captions = ref.set->Captions(ref.index), .classes = {}});
+      chunk.samples.push_back({.key = ref.set->Key(ref.index),
+                               .captions = is_accepted ? ref.set->Captions(ref.index) : std::vector<std::string>(),
+                               .questions = std::move(questions),
+                               .classes = {}});
       if (static_cast<int64_t>(pictures.size()) == kChunk && flush()) return;
     }
   }
@@ -144,7 +147,8 @@ std::string GridCache::Fingerprint(const Options& options) const {
   }
   return hasher.Add(options.preprocess.ToString())
       .Add(base::StrCat(options.filter.validation_share, " ", options.filter.needs_caption, " ", options.grids.blocks,
-                        " ", options.grids.has_flips, " ", options.teacher != nullptr))
+                        " ", options.grids.has_flips, " ", options.teacher != nullptr, " ",
+                        options.filter.takes_questions, " ", options.filter.question_validation_share))
       .Hex();
 }
 
@@ -155,10 +159,14 @@ void GridCache::Save(const Options& options) const {
     for (size_t i = 0; i < grids_[view].size(); ++i)
       tensors.push_back({base::StrCat("grid.", view, ".", i), grids_[view][i]});
   }
-  std::string text;  // key, captions and classes, apart by bytes that no text holds
+  std::string text;  // key, captions, questions and classes, apart by bytes that no text holds
   for (const Sample& sample : samples_) {
     text += sample.key;
     for (const std::string& caption : sample.captions) text += "\x02" + caption;
+    for (const Question& question : sample.questions) {
+      text += "\x02\x05" + question.text;
+      for (const std::string& answer : question.answers) text += "\x05" + answer;
+    }
     for (const auto& [name, probability] : sample.classes) text += base::StrCat("\x03", name, "\x04", probability);
     text += "\x01";
   }
@@ -166,7 +174,7 @@ void GridCache::Save(const Options& options) const {
   std::memcpy(bytes.mutable_raw(), text.data(), text.size());
   tensors.push_back({"samples", bytes});
   formats::WriteSafetensors(options.grids.file, tensors,
-                            {{"fovea", "grid-cache-1"}, {"made_of", Fingerprint(options)}});
+                            {{"fovea", "grid-cache-2"}, {"made_of", Fingerprint(options)}});
 }
 
 bool GridCache::Load(const Options& options, const Chunk& first) {
@@ -184,8 +192,16 @@ bool GridCache::Load(const Options& options, const Chunk& first) {
     if (line.empty()) continue;
     std::vector<std::string> parts = base::Split(line, '\x03');
     std::vector<std::string> captions = base::Split(parts[0], '\x02');
-    Sample sample{.key = captions[0], .captions = {}, .classes = {}};
-    sample.captions.assign(captions.begin() + 1, captions.end());
+    Sample sample{.key = captions[0], .captions = {}, .questions = {}, .classes = {}};
+    for (size_t i = 1; i < captions.size(); ++i) {
+      if (!captions[i].starts_with('\x05')) {
+        sample.captions.push_back(std::move(captions[i]));
+        continue;
+      }
+      const std::vector<std::string> question = base::Split(captions[i], '\x05');  // "", the question, its answers
+      Require(question.size() >= 3, "[train] ", options.grids.file, " is damaged; hint: delete it");
+      sample.questions.push_back({question[1], {question.begin() + 2, question.end()}});
+    }
     for (size_t i = 1; i < parts.size(); ++i) {
       const std::vector<std::string> pair = base::Split(parts[i], '\x04');
       Require(pair.size() == 2, "[train] ", options.grids.file, " is damaged; hint: delete it");
@@ -216,6 +232,56 @@ void GridBatches::Shuffle() {
     std::swap(order_[i - 1], order_[static_cast<size_t>(random.Below(static_cast<int64_t>(i)))]);
 }
 
+// Different ones, beginning anywhere.
+void GridBatches::AddTexts(const GridCache::Sample& sample, Random& random, Batch& batch) const {
+  const auto picture = static_cast<int64_t>(batch.keys.size()) - 1;
+  const auto draw = [&](size_t count, int64_t most, const auto& add) {
+    if (count == 0) return;
+    const auto first = static_cast<size_t>(random.Below(static_cast<int64_t>(count)));
+    for (size_t i = 0; i < std::min(count, static_cast<size_t>(most)); ++i) add((first + i) % count);
+  };
+  draw(sample.captions.size(), options_.captions_per_picture, [&](size_t which) {
+    std::string caption = sample.captions[which];
+    while (!options_.keeps_end_marks && caption.ends_with('.')) {
+      caption.pop_back();
+      caption.resize(caption.find_last_not_of(' ') + 1);
+    }
+    batch.texts.push_back({.picture = picture, .prompt = "", .target = std::move(caption)});
+  });
+  draw(sample.questions.size(), options_.questions.per_picture, [&](size_t which) {
+    const Question& question = sample.questions[which];
+    const auto answer = static_cast<size_t>(random.Below(static_cast<int64_t>(question.answers.size())));
+    batch.texts.push_back({.picture = picture,
+                           .prompt = Prompt(options_.questions.prompt, question.text) + " ",
+                           .target = question.answers[answer]});
+  });
+}
+
+void GridBatches::AddCaptions(const GridCache::Sample& sample, Random& random, Batch& batch) const {
+  const auto captions = static_cast<int64_t>(sample.captions.size());
+  const int64_t first = captions > 0 ? random.Below(captions) : 0;
+  const WeakLabelRecipe& weak = options_.weak_labels;
+  for (size_t set = 0; set < batch.caption_sets.size(); ++set) {
+    // The first caption is a real one where there is any.
+    const bool is_sure = !sample.classes.empty() && sample.classes[0].second >= weak.least_probability;
+    const bool takes_class =
+        !sample.classes.empty() && (captions == 0 || (set > 0 && is_sure && random.Uniform() < weak.share));
+    if (!takes_class) {
+      const auto which = static_cast<size_t>((first + static_cast<int64_t>(set)) % captions);
+      batch.caption_sets[set].push_back(sample.captions[which]);
+      continue;
+    }
+    float sum = 0;
+    for (const auto& [name, probability] : sample.classes) sum += probability;
+    auto rest = static_cast<float>(random.Uniform()) * sum;
+    size_t which = 0;
+    while (which + 1 < sample.classes.size() && rest >= sample.classes[which].second)
+      rest -= sample.classes[which++].second;
+    const auto prompt = static_cast<size_t>(random.Below(static_cast<int64_t>(weak.prompts.size())));
+    batch.caption_sets[set].push_back(Prompt(weak.prompts[prompt], sample.classes[which].first));
+  }
+}
+
 bool GridBatches::Next(int64_t size, Batch& batch) {
   batch = {};
   const Shape shape = cache_.Grid(0, 0).shape();  // [P,Q,C]
@@ -227,7 +293,7 @@ bool GridBatches::Next(int64_t size, Batch& batch) {
       cache.crop_high > 0 ? cache.crop_low + 2 * common.Below((cache.crop_high - cache.crop_low) / 2 + 1) : P;
   const int64_t rows = std::min(P, side), columns = std::min(Q, side);
   Tensor grids = Tensor::Empty({size, rows, columns, C}, DType::kF16);
-  batch.caption_sets.resize(static_cast<size_t>(options_.captions_per_picture));
+  if (!options_.has_texts) batch.caption_sets.resize(static_cast<size_t>(options_.captions_per_picture));
   for (int64_t b = 0; b < size; ++b) {
     if (position_.taken == static_cast<int64_t>(order_.size())) {
       position_ = {.epoch = position_.epoch + 1, .taken = 0};
@@ -245,27 +311,11 @@ bool GridBatches::Next(int64_t size, Batch& batch) {
     }
     const GridCache::Sample& sample = cache_.samples()[static_cast<size_t>(index)];
     batch.keys.push_back(sample.key);
-    const auto captions = static_cast<int64_t>(sample.captions.size());
-    const int64_t first = captions > 0 ? random.Below(captions) : 0;
-    const WeakLabelRecipe& weak = options_.weak_labels;
-    for (size_t set = 0; set < batch.caption_sets.size(); ++set) {
-      // The first caption is a real one where there is any.
-      const bool is_sure = !sample.classes.empty() && sample.classes[0].second >= weak.least_probability;
-      const bool takes_class =
-          !sample.classes.empty() && (captions == 0 || (set > 0 && is_sure && random.Uniform() < weak.share));
-      if (!takes_class) {
-        const auto which = static_cast<size_t>((first + static_cast<int64_t>(set)) % captions);
-        batch.caption_sets[set].push_back(sample.captions[which]);
-        continue;
-      }
-      float sum = 0;
-      for (const auto& [name, probability] : sample.classes) sum += probability;
-      auto rest = static_cast<float>(random.Uniform()) * sum;
-      size_t which = 0;
-      while (which + 1 < sample.classes.size() && rest >= sample.classes[which].second)
-        rest -= sample.classes[which++].second;
-      const auto prompt = static_cast<size_t>(random.Below(static_cast<int64_t>(weak.prompts.size())));
-      batch.caption_sets[set].push_back(Prompt(weak.prompts[prompt], sample.classes[which].first));
+    if (options_.has_texts) {
+      batch.all_captions.push_back(sample.captions);
+      AddTexts(sample, random, batch);
+    } else {
+      AddCaptions(sample, random, batch);
     }
   }
   batch.grids = grids.To(DType::kF32);

@@ -19,6 +19,7 @@
 #include "media/preprocess.h"
 #include "nn/entry.h"
 #include "train/data/batches.h"
+#include "train/data/random.h"
 #include "train/data/samples.h"
 #include "train/recipe.h"
 
@@ -44,6 +45,7 @@ class GridCache {
   struct Sample {
     std::string key;
     std::vector<std::string> captions;
+    std::vector<Question> questions;
     std::vector<std::pair<std::string, float>> classes;  // the teacher's, most probable first
   };
   const std::vector<Sample>& samples() const { return samples_; }
@@ -69,6 +71,11 @@ class GridBatches final : public BatchSource {
     GridRecipe grids;
     WeakLabelRecipe weak_labels;
     int64_t captions_per_picture = 1;
+    // For decoders: batches have texts, as many captions and questions of each picture as there are, up to
+    // captions_per_picture and questions.per_picture, instead of caption sets.
+    bool has_texts = false;
+    QuestionRecipe questions = {};
+    bool keeps_end_marks = true;
     uint64_t seed = 0;
   };
   GridBatches(const GridCache& cache, Options options, const DataPosition& start);
@@ -79,6 +86,8 @@ class GridBatches final : public BatchSource {
 
  private:
   void Shuffle();
+  void AddTexts(const GridCache::Sample& sample, Random& random, Batch& batch) const;
+  void AddCaptions(const GridCache::Sample& sample, Random& random, Batch& batch) const;
 
   const GridCache& cache_;
   Options options_;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/key_share.h"
 #include "formats/webdataset.h"
 #include "train/data/random.h"
 
@@ -49,6 +50,23 @@ std::vector<std::string> StoredCaptions(const nlohmann::json& json) {
     captions.push_back(Trimmed(single->get<std::string>()));
   }
   return captions;
+}
+
+std::vector<Question> StoredQuestions(const nlohmann::json& json) {
+  std::vector<Question> questions;
+  const auto found = json.find("qa");
+  if (found == json.end() || !found->is_array()) return questions;
+  for (const auto& stored : *found) {
+    if (!stored.is_object() || !stored.contains("answers") || !stored["answers"].is_array()) continue;
+    Question question{.text = Trimmed(stored.value("question", "")), .answers = {}};
+    for (const auto& answer : stored["answers"]) {
+      std::string text = answer.is_string() ? Trimmed(answer.get<std::string>()) : "";
+      std::ranges::replace(text, '_', ' ');
+      if (!text.empty()) question.answers.push_back(std::move(text));
+    }
+    if (!question.text.empty() && !question.answers.empty()) questions.push_back(std::move(question));
+  }
+  return questions;
 }
 
 // A field below "labels", or beside it; "" when there is none.
@@ -93,6 +111,8 @@ class Shard final : public SampleSet {
     std::vector<std::string> captions = StoredCaptions(Json(index));
     return captions.empty() ? Lines(TextOf(index, "txt")) : captions;
   }
+
+  std::vector<Question> Questions(int64_t index) const override { return StoredQuestions(Json(index)); }
 
   std::string Fingerprint() const override { return FileState(path_); }
 
@@ -212,11 +232,8 @@ class Folder final : public SampleSet {
   std::vector<std::string> files_;
 };
 
-bool IsInPart(const SampleFilter& filter, const std::string& key) {
-  if (filter.validation_share <= 0) return !filter.takes_validation;
-  const std::string hash = base::ContentHasher().Add(key).Hex();
-  const double place = static_cast<double>(std::stoull(hash.substr(0, 8), nullptr, 16)) / 4294967296.0;
-  return (place < filter.validation_share) == filter.takes_validation;
+bool IsInPart(const SampleFilter& filter, double share, const std::string& key) {
+  return base::IsHeldBack(key, share) == filter.takes_validation;
 }
 
 template <typename Function>
@@ -242,8 +259,13 @@ std::vector<std::string> CaptionsOf(const SampleFilter& filter, const SampleSet&
   return target.empty() ? std::vector<std::string>() : std::vector<std::string>{std::move(target)};
 }
 
+std::vector<Question> QuestionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index) {
+  if (!filter.takes_questions || !IsInPart(filter, filter.question_validation_share, set.Key(index))) return {};
+  return set.Questions(index);
+}
+
 bool Accepts(const SampleFilter& filter, SampleRef& ref) {
-  if (!IsInPart(filter, ref.set->Key(ref.index))) return false;
+  if (!IsInPart(filter, filter.validation_share, ref.set->Key(ref.index))) return false;
   if (filter.needs_caption && CaptionsOf(filter, *ref.set, ref.index).empty()) return false;
   if (!filter.needs_label) return true;
   const auto found = filter.classes.find(ref.set->Label(ref.index, filter.label_field));
@@ -255,7 +277,7 @@ bool Accepts(const SampleFilter& filter, SampleRef& ref) {
 std::map<std::string, int64_t> CountLabels(const SampleFilter& filter) {
   std::map<std::string, int64_t> counts;
   ForEachSample(filter, [&](SampleRef& ref) {
-    if (!IsInPart(filter, ref.set->Key(ref.index))) return;
+    if (!IsInPart(filter, filter.validation_share, ref.set->Key(ref.index))) return;
     const std::string label = filter.needs_label ? ref.set->Label(ref.index, filter.label_field) : "";
     if (!label.empty() || !filter.needs_label) ++counts[label];
   });

@@ -17,6 +17,12 @@
 
 namespace fovea::train {
 
+// What somebody asked about a picture, and what one or several people answered.
+struct Question {
+  std::string text;
+  std::vector<std::string> answers;  // at least one
+};
+
 // One shard or one folder, opened. Safe to read from several threads.
 class SampleSet {
  public:
@@ -29,6 +35,8 @@ class SampleSet {
   virtual std::string Label(int64_t index, const std::string& field) const = 0;
   // KEY.json's "captions" (or "caption"), else the lines of KEY.txt.
   virtual std::vector<std::string> Captions(int64_t index) const = 0;
+  // KEY.json's "qa"; words that underscores join ("coffee_table") are set apart. None where a set holds no such files.
+  virtual std::vector<Question> Questions(int64_t /*index*/) const { return {}; }
   // Changes when the files do: from names, sizes and times.
   virtual std::string Fingerprint() const = 0;
 };
@@ -62,10 +70,16 @@ struct SampleFilter {
   // A share of the samples, chosen by a hash of the key, belongs to validation.
   double validation_share = 0;
   bool takes_validation = false;  // the validation part, else the rest
+  // Questions count beside captions; another share of the samples keeps its questions for validation.
+  bool takes_questions = false;
+  double question_validation_share = 0;
 };
 
 // All captions of a sample: its target field when the filter names one.
 std::vector<std::string> CaptionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index);
+
+// The questions of a sample that belong to the filter's part; none unless it takes questions.
+std::vector<Question> QuestionsOf(const SampleFilter& filter, const SampleSet& set, int64_t index);
 
 // True when the sample belongs to the filter's part; sets `ref.label`.
 bool Accepts(const SampleFilter& filter, SampleRef& ref);

@@ -1,4 +1,4 @@
-// Small WebDataset shards for the tests of evaluation. For *_test.cc only.
+// Small WebDataset shards for tests of evaluation and training. For *_test.cc only.
 #pragma once
 
 #include <cstdio>
@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 
-namespace fovea::eval {
+namespace fovea::testing {
 
 // Writes a tar archive of (name, content) in the given order. Names of at most 99 bytes.
 inline void WriteShard(const std::string& path, const std::vector<std::pair<std::string, std::string>>& files) {
@@ -30,4 +30,4 @@ inline void WriteShard(const std::string& path, const std::vector<std::pair<std:
   base::WriteTextFileAtomically(path, bytes + std::string(1024, '\0'));
 }
 
-}  // namespace fovea::eval
+}  // namespace fovea::testing
