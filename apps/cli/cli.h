@@ -37,6 +37,8 @@ struct EvalArguments {
   int64_t neighbours = 20;
   double penalty = -1;  // below 0: chosen
   int64_t max_samples = 0;
+  double held_back = 0;
+  std::string calibrate;
   int64_t resamples = 1000;
   int64_t seed = 0;
   bool by_class = false;

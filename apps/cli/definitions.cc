@@ -336,8 +336,15 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
       .add_option("--frequencies", eval.frequencies,
                   "document frequencies for CIDEr-D (caption; default: those of the references)")
       ->type_name("FILE");
+  command
+      .add_option(
+          "--calibrate", eval.calibrate,
+          "learn how far confidence can be believed and write it there (caption, vqa; calibration.json of a model)")
+      ->type_name("FILE");
   command.add_flag("--official", eval.is_official, "compare answers exactly as VQA's own script does (vqa)");
-  command.add_option("--beams", arguments.generate.beams, "beam search over so many sequences (caption, vqa)")
+  command
+      .add_option("--beams", arguments.generate.beams,
+                  "beam search over so many sequences; 1: none (caption, vqa; default: as the model says)")
       ->type_name("N")
       ->check(Range(1, 256));
   command.add_option("--max-tokens", arguments.generate.max_tokens, "tokens of a text at most (caption, vqa)")
@@ -352,6 +359,11 @@ void DefineEval(CLI::App& command, Arguments& arguments) {
   command.add_option("--max-samples", eval.max_samples, "stop after so many samples (default: all)")
       ->type_name("N")
       ->check(Range(1, INT64_MAX));
+  command
+      .add_option("--held-back", eval.held_back,
+                  "only the samples that training with this data.validation_share leaves out")
+      ->type_name("SHARE")
+      ->check(CLI::Validator(CLI::Range(0.0, 1.0)).description(""));
   command.add_option("--resamples", eval.resamples, "of the bootstrap for the intervals, 0: none (default: 1000)")
       ->type_name("N")
       ->check(Range(0, kMostResults));

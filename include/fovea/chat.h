@@ -64,7 +64,10 @@ struct TokenDetail {
 struct Answer {
   std::string text;
   std::string finish_reason;  // "stop" (an end token or a stop string), "length", "cancelled"
-  double confidence = 0;  // mean probability of the tokens (geometric); not calibrated unless the model's card says so
+  // The mean probability of the tokens (geometric). Where the model's folder has a calibration.json for captions or
+  // answers: the share of right ones among those written with such a probability.
+  double confidence = 0;
+  bool is_calibrated = false;
   int64_t prompt_tokens = 0, tokens = 0;
   int64_t reused_tokens = 0;  // of the prompt, read in an earlier call
   double first_token_seconds = 0, seconds = 0;

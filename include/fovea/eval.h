@@ -22,6 +22,7 @@ struct EvaluateOptions {
   // Called for each sample that is left out, with its key and the reason.
   std::function<void(const std::string& key, const std::string& reason)> on_failure;
   int64_t max_samples = 0;   // stop after so many, 0: all
+  double held_back = 0;      // above 0: only the samples that training with this data.validation_share leaves out
   int64_t resamples = 1000;  // of the bootstrap behind the intervals, 0: no intervals
   uint64_t seed = 0;         // of the bootstrap
 };

@@ -145,6 +145,7 @@ struct VqaMetrics {
   int64_t unknown = 0;   // predictions that no question asks for
   double accuracy = 0;   // mean over questions, 0..1
   Interval accuracy_interval;
+  std::vector<double> each;     // accuracy of each question, in order
   double majority = 0;          // of always giving the most frequent answer
   double majority_by_type = 0;  // of giving the most frequent answer to questions that begin with the same two words
   struct Group {
@@ -164,5 +165,34 @@ VqaMetrics EvaluateAnswers(const AnswerPredictions& predictions, const std::vect
                            const EvaluateOptions& options = {}, const VqaOptions& vqa = {});
 VqaMetrics EvaluateAnswers(const Answerer& answer, const std::vector<std::string>& shards,
                            const EvaluateOptions& options = {}, const VqaOptions& vqa = {});
+
+// ---- confidence
+
+// Whether a confidence of 0.8 means that eight of ten such texts are right, where a text counts as right when its score
+// (CIDEr-D of a caption, VQA accuracy of an answer) is at least `right_from`.
+struct ConfidenceOptions {
+  double right_from = 0.5;
+  std::string kind;  // "caption", "answer": which map of the file
+  // "": none. Else a map from confidence to the share that is right is fitted to the means of 12 bins of equal mass
+  // (isotonic regression) and written there: calibration.json of a model's folder.
+  std::string file;
+};
+struct ConfidenceReport {
+  struct Bin {
+    int64_t n = 0;
+    double confidence = 0, right = 0;  // mean; share
+  };
+  int64_t n = 0;
+  double right = 0;       // share of n
+  double ece = 0;         // expected calibration error, 15 bins of equal width
+  double brier = 0;       // mean of (confidence - right)^2
+  std::vector<Bin> bins;  // those of ece that hold something
+  // With a file: the same after calibration, where each half is mapped by what was fitted to the other.
+  bool is_calibrated = false;
+  double ece_calibrated = 0, brier_calibrated = 0;
+};
+// Equally many confidences in [0,1] and scores, at least one, with a file at least two. Throws kInvalidArgument, kIo.
+ConfidenceReport MeasureConfidence(std::span<const double> confidences, std::span<const double> scores,
+                                   const ConfidenceOptions& options);
 
 }  // namespace fovea

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/key_share.h"
 #include "eval/bootstrap.h"
 #include "eval/predictions.h"
 #include "eval/samples.h"
@@ -234,6 +235,8 @@ void Summarise(const std::vector<Question>& questions, const EvaluateOptions& op
     for (const Question& question : questions) prior.Add(question);
   } else {
     const auto learn = [&](eval::Sample& sample) {
+      if (base::IsHeldBack(sample.key, options.held_back))
+        return false;  // judged, where the shards are those of training
       for (const Question& question : QuestionsOf(sample)) prior.Add(question);
       return false;
     };
@@ -245,6 +248,7 @@ void Summarise(const std::vector<Question>& questions, const EvaluateOptions& op
   std::vector<double> sums(static_cast<size_t>(metrics.pictures)), counts(sums.size());
   for (const Question& question : questions) {
     metrics.accuracy += question.accuracy;
+    metrics.each.push_back(question.accuracy);
     metrics.majority += VqaAccuracy(prior.most_frequent, question.people, vqa.rule);
     metrics.majority_by_type += VqaAccuracy(prior.Of(question.type), question.people, vqa.rule);
     sums[static_cast<size_t>(question.picture)] += question.accuracy;

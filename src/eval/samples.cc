@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/key_share.h"
 #include "base/parallel.h"
 #include "formats/webdataset.h"
 
@@ -124,6 +125,10 @@ WalkReport WalkShards(const std::vector<std::string>& shards, const EvaluateOpti
       // A picture that fails to decode leaves room for another one.
       if (is_full()) batcher.Flush();
       if (is_full() || !reader.Next(stored)) break;
+      if (options.held_back > 0 && !base::IsHeldBack(stored.key, options.held_back)) {
+        ++report.passed_over;
+        continue;
+      }
       try {
         Sample sample = Described(stored.key, stored.files);
         if (!accept(sample)) {

@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "base/key_share.h"
 #include "eval/ptb_tokenizer.h"
-#include "eval/shard_testing.h"
 #include "eval/stemmer.h"
 #include "fovea/eval_text.h"
+#include "runtime/answer_calibration.h"
 #include "testing/golden.h"
+#include "testing/shard.h"
 
 namespace fovea {
 namespace {
@@ -124,10 +126,10 @@ TEST(Captions, FrequenciesOfAFileScoreSentencesAsTheCorpusDoes) {
 TEST(Captions, PredictionsMeetTheSamplesOfShards) {
   const testing::TemporaryFolder folder;
   const std::string shard = folder.File("a.tar"), file = folder.File("p.jsonl");
-  eval::WriteShard(shard, {{"1.json", R"({"captions": ["A dog runs.", "A dog is running on grass."]})"},
-                           {"2.json", R"({"captions": ["Two cats."]})"},
-                           {"3.json", R"({"captions": ["A house."]})"},
-                           {"4.json", R"({"labels": {}})"}});
+  testing::WriteShard(shard, {{"1.json", R"({"captions": ["A dog runs.", "A dog is running on grass."]})"},
+                              {"2.json", R"({"captions": ["Two cats."]})"},
+                              {"3.json", R"({"captions": ["A house."]})"},
+                              {"4.json", R"({"labels": {}})"}});
   base::WriteTextFileAtomically(file,
                                 "{\"key\": \"1\", \"caption\": \"a dog runs\"}\n\n"
                                 "{\"key\": \"2\", \"caption\": \"one bird\", \"more\": 1}\n"
@@ -155,9 +157,9 @@ TEST(Captions, PredictionsMeetTheSamplesOfShards) {
 TEST(Captions, AModelIsAskedForTheCaptionsOfPictures) {
   const testing::TemporaryFolder folder;
   const std::string shard = folder.File("a.tar");
-  eval::WriteShard(shard,
-                   {{"1.jpg", base::ReadTextFile(testing::SourcePath("samples/cat.jpg"))},
-                    {"1.json", R"({"captions": ["A cat."], "qa": [{"question": "What is it?", "answers": ["cat"]},
+  testing::WriteShard(shard,
+                      {{"1.jpg", base::ReadTextFile(testing::SourcePath("samples/cat.jpg"))},
+                       {"1.json", R"({"captions": ["A cat."], "qa": [{"question": "What is it?", "answers": ["cat"]},
                                           {"question": "how many?", "answers": ["1"]}]})"}});
   const CaptionMetrics captions = EvaluateCaptions(
       [](std::span<const Image> images) { return std::vector<std::string>(images.size(), "a cat"); }, {shard});
@@ -204,13 +206,13 @@ TEST(Answers, FewPeopleAreEnoughForTheEvenRule) {
 TEST(Answers, ShardsAreCountedByKindOfQuestionAndAnswer) {
   const testing::TemporaryFolder folder;
   const std::string shard = folder.File("a.tar"), train = folder.File("b.tar"), file = folder.File("p.jsonl");
-  eval::WriteShard(shard, {{"1.json", R"({"qa": [{"question": "What is it?", "answers": ["dog"]},
+  testing::WriteShard(shard, {{"1.json", R"({"qa": [{"question": "What is it?", "answers": ["dog"]},
                                           {"question": "what is that?", "answers": ["dog"]},
                                           {"question": "Is it red?", "answers": ["yes"]}]})"},
-                           {"2.json", R"({"qa": [{"question": "How many dogs?", "answers": ["2"]},
+                              {"2.json", R"({"qa": [{"question": "How many dogs?", "answers": ["2"]},
                                           {"question": "what is here", "answers": ["cat"]}, {"question": 3}]})"},
-                           {"3.json", R"({"captions": ["x"]})"}});
-  eval::WriteShard(train, {{"1.json", R"({"qa": [{"question": "what is up?", "answers": ["cat"]},
+                              {"3.json", R"({"captions": ["x"]})"}});
+  testing::WriteShard(train, {{"1.json", R"({"qa": [{"question": "what is up?", "answers": ["cat"]},
                                           {"question": "how many?", "answers": ["2"]},
                                           {"question": "how many?", "answers": ["two"]}]})"}});
   base::WriteTextFileAtomically(file, R"({"key": "1", "question": "What is it?", "answer": "a dog."}
@@ -239,6 +241,59 @@ TEST(Answers, ShardsAreCountedByKindOfQuestionAndAnswer) {
   const VqaMetrics learnt = EvaluateAnswers(predictions, {shard}, {}, {.train = {train}});
   EXPECT_EQ(learnt.majority, 0.25);          // 2
   EXPECT_EQ(learnt.majority_by_type, 0.25);  // what is: cat; how many: 2; is it: unknown, so 2
+}
+
+TEST(Answers, HeldBackSamplesAreJudgedAloneAndTeachNothing) {
+  const testing::TemporaryFolder folder;
+  const std::string shard = folder.File("a.tar"), file = folder.File("p.jsonl");
+  std::vector<std::pair<std::string, std::string>> files;
+  std::string predictions;
+  int64_t held_back = 0;
+  for (int i = 0; i < 200; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    const bool is_held_back = base::IsHeldBack(key, 0.2);
+    held_back += is_held_back ? 1 : 0;
+    files.emplace_back(key + ".json", R"({"qa": [{"question": "what?", "answers": [")" +
+                                          std::string(is_held_back ? "cat" : "dog") + R"("]}]})");
+    predictions += R"({"key": ")" + key + R"(", "question": "what?", "answer": "cat"})" + "\n";
+  }
+  testing::WriteShard(shard, files);
+  base::WriteTextFileAtomically(file, predictions);
+  EXPECT_GT(held_back, 20);
+  EXPECT_LT(held_back, 60);
+  const VqaMetrics metrics =
+      EvaluateAnswers(ReadAnswerPredictions(file), {shard}, {.held_back = 0.2}, {.train = {shard}});
+  EXPECT_EQ(metrics.n, held_back);
+  EXPECT_EQ(metrics.accuracy, 1);
+  EXPECT_EQ(metrics.majority, 0) << "every sample that may teach says dog";
+  EXPECT_EQ(metrics.each, std::vector<double>(static_cast<size_t>(held_back), 1.0));
+}
+
+TEST(Confidence, AMapMendsWhatIsTooSure) {
+  // Texts written with confidence c are right with probability c^2.
+  std::vector<double> confidences, scores;
+  for (int i = 0; i < 6000; ++i) {
+    const double c = (i * 37 % 1000 + 0.5) / 1000, chance = (i * 911 % 997 + 0.5) / 997;
+    confidences.push_back(c);
+    scores.push_back(chance < c * c ? 0.9 : 0.1);
+  }
+  const testing::TemporaryFolder folder;
+  const std::string file = folder.File("calibration.json");
+  base::WriteTextFileAtomically(file, R"({"answer": {"confidence": [0.5], "right": [0.25]}})");
+  const ConfidenceReport report = MeasureConfidence(confidences, scores, {.kind = "caption", .file = file});
+  EXPECT_EQ(report.n, 6000);
+  EXPECT_NEAR(report.right, 1.0 / 3, 0.02);
+  EXPECT_NEAR(report.ece, 1.0 / 2 - 1.0 / 3, 0.02);
+  EXPECT_TRUE(report.is_calibrated);
+  EXPECT_LT(report.ece_calibrated, 0.04);
+  EXPECT_LT(report.brier_calibrated, report.brier - 0.02);
+  const runtime::AnswerCalibration kept = runtime::ReadAnswerCalibration(folder.path());
+  ASSERT_TRUE(kept.caption.has_value() && kept.answer.has_value());
+  for (const double c : {0.2, 0.5, 0.8}) EXPECT_NEAR((*kept.caption)(c), c * c, 0.05) << c;
+  EXPECT_EQ((*kept.answer)(0.9), 0.25);
+  testing::ExpectError([&] { MeasureConfidence(confidences, {}, {}); }, "as many scores as confidences");
+  base::WriteTextFileAtomically(file, R"({"answer": {"confidence": [0.5, 0.4], "right": [0.25, 0.3]}})");
+  testing::ExpectError([&] { runtime::ReadAnswerCalibration(folder.path()); }, "expected rising places");
 }
 
 }  // namespace

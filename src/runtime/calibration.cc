@@ -197,6 +197,21 @@ IsotonicFit IsotonicFit::Fit(std::span<const double> scores, std::span<const dou
   return fit;
 }
 
+IsotonicFit IsotonicFit::FromPoints(std::vector<double> scores, std::vector<double> values) {
+  Require(!scores.empty() && scores.size() == values.size(), "[isotonic] expected as many values as places, got ",
+          values.size(), " and ", scores.size());
+  for (size_t i = 0; i < scores.size(); ++i) {
+    Require(std::isfinite(scores[i]) && values[i] >= 0 && values[i] <= 1 &&
+                (i == 0 || (scores[i] > scores[i - 1] && values[i] >= values[i - 1])),
+            "[isotonic] expected rising places and values in [0,1] that never fall, got ", values[i], " at ",
+            scores[i]);
+  }
+  IsotonicFit fit;
+  fit.scores_ = std::move(scores);
+  fit.values_ = std::move(values);
+  return fit;
+}
+
 double IsotonicFit::operator()(double score) const {
   if (!(score > scores_.front())) return values_.front();
   if (score >= scores_.back()) return values_.back();

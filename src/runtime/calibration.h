@@ -60,6 +60,11 @@ class IsotonicFit {
   // not above 0.
   static IsotonicFit Fit(std::span<const double> scores, std::span<const double> targets,
                          std::span<const double> weights = {});
+  // A fit that was kept: its places, rising, and the values there, in [0,1] and never falling; as many, at least one.
+  // Throws kInvalidArgument.
+  static IsotonicFit FromPoints(std::vector<double> scores, std::vector<double> values);
+  const std::vector<double>& scores() const { return scores_; }
+  const std::vector<double>& values() const { return values_; }
   // Linear between the fitted places, the end values outside.
   double operator()(double score) const;
 

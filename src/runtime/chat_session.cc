@@ -138,6 +138,8 @@ ChatSession::ChatSession(std::shared_ptr<const LoadedModel> model, const ChatOpt
     : model_(std::move(model)),
       options_(options),
       spec_(model_->network().CanDecode() ? model_->network().Decoder() : models::DecoderSpec{}),
+      caption_request_(ReadCaptionRequest(model_->info().path)),
+      calibration_(ReadAnswerCalibration(model_->info().path)),
       tokenizer_(model_->network().CanDecode() ? model_->texts().shared_tokenizer() : nullptr),
       template_(IsGgufFile(model_->info().path) ? GgufChatTemplate(model_->info().path)
                                                 : text::ChatTemplate::FromFolder(model_->info().path)),
@@ -275,6 +277,7 @@ std::vector<int64_t> ChatSession::PromptIds(std::span<const Message> messages,
 }
 
 std::string ChatSession::CaptionRequest() const {
+  if (caption_request_) return *caption_request_;
   return template_ ? "Describe this picture in one short sentence." : "";
 }
 
@@ -401,6 +404,19 @@ Prompt ChatSession::MakePrompt(std::span<const Message> messages) {
   return runtime::MakePrompt(model_->network(), std::move(ids), vectors, hashes);
 }
 
+void ChatSession::Calibrate(std::span<const Message> messages, const GenerateSettings& settings, Answer& answer) const {
+  if (messages.size() != 1 || messages[0].images.size() != 1) return;
+  const auto& fit = messages[0].text == CaptionRequest() ? calibration_.caption : calibration_.answer;
+  const GenerateSettings own = Defaults();
+  const bool is_its_way = settings.beams == own.beams && settings.length_penalty == own.length_penalty &&
+                          settings.temperature == 0 && settings.repetition_penalty == own.repetition_penalty &&
+                          settings.frequency_penalty == 0 && settings.presence_penalty == 0 &&
+                          settings.json_schema.empty() && settings.grammar.empty() && settings.regex.empty();
+  if (!fit || !is_its_way) return;
+  answer.confidence = (*fit)(answer.confidence);
+  answer.is_calibrated = true;
+}
+
 Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSettings& settings,
                           const std::function<bool(std::string_view)>& on_text, const std::atomic<bool>* cancel) {
   const std::lock_guard lock(mutex_);
@@ -455,6 +471,7 @@ Answer ChatSession::Reply(std::span<const Message> messages, const GenerateSetti
   answer.reused_tokens = made.reused_tokens;
   const auto scored = static_cast<double>(std::max<size_t>(1, made.choices.size()));
   answer.confidence = settings.beams > 1 ? std::exp(std::min(0.0, made.score)) : std::exp(made.score / scored);
+  Calibrate(messages, settings, answer);
   if (settings.top_logprobs >= 0) {
     for (const Choice& choice : made.choices) {
       TokenDetail detail{.text = tokenizer_->TokenBytes(choice.id), .logprob = choice.logprob, .alternatives = {}};

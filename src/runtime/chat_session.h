@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "fovea/chat.h"
+#include "runtime/answer_calibration.h"
 #include "runtime/generator.h"
 #include "runtime/loaded_model.h"
 #include "text/chat_template.h"
@@ -61,11 +62,15 @@ class ChatSession {
   // Without a template: the one message, its pictures first.
   std::vector<int64_t> PromptIds(std::span<const Message> messages, std::span<const Picture> pictures) const;
   Prompt MakePrompt(std::span<const Message> messages);
+  // Replaces the confidence of a caption or an answer about one picture by the share that is right.
+  void Calibrate(std::span<const Message> messages, const GenerateSettings& settings, Answer& answer) const;
   std::vector<ChoiceScore> ScoreChoices(const Prompt& prompt, std::span<const std::string> choices);
 
   std::shared_ptr<const LoadedModel> model_;
   ChatOptions options_;
   models::DecoderSpec spec_;
+  std::optional<std::string> caption_request_;
+  AnswerCalibration calibration_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::shared_ptr<const text::ChatTemplate> template_;  // null: the model was trained without
   std::shared_ptr<const text::TokenTrie> trie_;         // made for the first grammar

@@ -133,11 +133,11 @@ class Language final : public Objective {
 
   // Cross-entropy of captions and answers. They go through the decoder in parts of like length, so that short ones are
   // not padded to the longest.
-  double LearnTexts(const std::vector<PictureText>& all, double weight, Seen& seen, Trainable& trainable,
+  double LearnTexts(const std::vector<LearntText>& all, double weight, Seen& seen, Trainable& trainable,
                     uint64_t seed) const {
-    std::vector<const PictureText*> texts;
-    for (const PictureText& text : all) texts.push_back(&text);
-    std::ranges::stable_sort(texts, {}, [](const PictureText* t) { return t->prompt.size() + t->target.size(); });
+    std::vector<const LearntText*> texts;
+    for (const LearntText& text : all) texts.push_back(&text);
+    std::ranges::stable_sort(texts, {}, [](const LearntText* t) { return t->prompt.size() + t->target.size(); });
     std::vector<LanguageInputs> parts;
     double learnt = 0;
     for (size_t begin = 0; begin < texts.size(); begin += kPartTexts) {

@@ -246,6 +246,7 @@ Exit Eval(const Arguments& arguments, Console& console) {
             console.Failure(key, reason);
           },
       .max_samples = arguments.eval.max_samples,
+      .held_back = arguments.eval.held_back,
       .resamples = arguments.eval.resamples,
       .seed = static_cast<uint64_t>(arguments.eval.seed),
   };

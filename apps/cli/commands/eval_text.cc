@@ -14,28 +14,60 @@
 namespace fovea::cli {
 namespace {
 
+// From which score on a text counts as right where its confidence is judged: CIDEr-D of a caption, VQA accuracy.
+constexpr double kRightCider = 0.5, kRightAnswer = 0.5;
 constexpr const char* kHint = "--model with one that does, or a file of what was written with --predictions";
 
-Captioner CaptionerOf(const Job& job) {
+// What the model says of its own texts, in the order in which it writes them.
+using Confidences = std::vector<double>;
+
+Captioner CaptionerOf(const Job& job, Confidences& confidences) {
   const Chat chat = OpenChat(job.arguments, "caption pictures", kHint);
-  return [chat, settings = SettingsOf(job.arguments.generate, chat)](std::span<const Image> images) {
+  return [&, chat, settings = SettingsOf(job.arguments.generate, chat)](std::span<const Image> images) {
     std::vector<std::string> captions;
-    for (const Image& image : images) captions.push_back(Trimmed(chat.Caption(image, settings, &interrupted).text));
+    for (const Image& image : images) {
+      const Answer caption = chat.Caption(image, settings, &interrupted);
+      captions.push_back(Trimmed(caption.text));
+      confidences.push_back(caption.confidence);
+    }
     return captions;
   };
 }
 
-Answerer AnswererOf(const Job& job) {
+Answerer AnswererOf(const Job& job, Confidences& confidences) {
   const Chat chat = OpenChat(job.arguments, "answer questions", kHint);
-  return [chat, settings = SettingsOf(job.arguments.generate, chat)](const Image& image,
-                                                                     std::span<const std::string> questions) {
+  return [&, chat, settings = SettingsOf(job.arguments.generate, chat)](const Image& image,
+                                                                  std::span<const std::string> questions) {
     std::vector<std::string> answers;
     for (const std::string& question : questions) {
       const Message message{.text = question, .images = {image}};
-      answers.push_back(Trimmed(chat.Reply({&message, 1}, settings, nullptr, &interrupted).text));
+      const Answer answer = chat.Reply({&message, 1}, settings, nullptr, &interrupted);
+      answers.push_back(Trimmed(answer.text));
+      confidences.push_back(answer.confidence);
     }
     return answers;
   };
+}
+
+// How far the model's confidences can be believed; with --calibrate the map that mends them is written.
+Json ConfidenceObject(const Job& job, const char* kind, const Confidences& confidences,
+                      const std::vector<double>& scores, double right_from) {
+  if (confidences.empty() || confidences.size() != scores.size()) return {};
+  const ConfidenceReport report = MeasureConfidence(
+      confidences, scores, {.right_from = right_from, .kind = kind, .file = job.arguments.eval.calibrate});
+  Json object = {{"n", report.n},
+                 {"right_from", right_from},
+                 {"right", report.right},
+                 {"ece", report.ece},
+                 {"brier", report.brier}};
+  if (report.is_calibrated) {
+    object["ece_calibrated"] = report.ece_calibrated;
+    object["brier_calibrated"] = report.brier_calibrated;
+  }
+  object["reliability"] = Json::array();
+  for (const ConfidenceReport::Bin& bin : report.bins)
+    object["reliability"].push_back({{"n", bin.n}, {"confidence", bin.confidence}, {"right", bin.right}});
+  return object;
 }
 
 void TellUnknown(int64_t unknown, Console& console) {
@@ -124,14 +156,20 @@ int64_t EvalCaption(const Job& job) {
   if (!eval.frequencies.empty()) loaded = CiderD::Load(eval.frequencies);
   const CiderD* frequencies = loaded ? &*loaded : nullptr;
   const auto& shards = job.arguments.shards;
+  Confidences confidences;
   const CaptionMetrics metrics =
       eval.predictions.empty()
-          ? EvaluateCaptions(CaptionerOf(job), shards, job.options, frequencies)
+          ? EvaluateCaptions(CaptionerOf(job, confidences), shards, job.options, frequencies)
           : EvaluateCaptions(ReadCaptionPredictions(eval.predictions), shards, job.options, frequencies);
   job.console.EndProgress();
   TellUnknown(metrics.unknown, job.console);
+  std::vector<double> ciders;
+  for (const CaptionScores& each : metrics.report.each) ciders.push_back(each.cider_d);
+  const Json confidence = ConfidenceObject(job, "caption", confidences, ciders, kRightCider);
   if (job.arguments.json) {
-    job.console.Json(CaptionObject(metrics));
+    Json object = CaptionObject(metrics);
+    if (!confidence.empty()) object["confidence"] = confidence;
+    job.console.Json(object);
     return metrics.failed;
   }
   const CaptionReport& report = metrics.report;
@@ -152,11 +190,13 @@ int64_t EvalVqa(const Job& job) {
   const EvalArguments& eval = job.arguments.eval;
   const VqaOptions rules{.rule = eval.is_official ? AnswerRule::kOfficial : AnswerRule::kEven, .train = eval.train};
   const auto& shards = job.arguments.shards;
+  Confidences confidences;
   const VqaMetrics metrics = eval.predictions.empty()
-                                 ? EvaluateAnswers(AnswererOf(job), shards, job.options, rules)
+                                 ? EvaluateAnswers(AnswererOf(job, confidences), shards, job.options, rules)
                                  : EvaluateAnswers(ReadAnswerPredictions(eval.predictions), shards, job.options, rules);
   job.console.EndProgress();
   TellUnknown(metrics.unknown, job.console);
+  const Json confidence = ConfidenceObject(job, "answer", confidences, metrics.each, kRightAnswer);
   if (job.arguments.json) {
     Json object = {{"task", "vqa"},
                    {"n", metrics.n},
@@ -170,6 +210,7 @@ int64_t EvalVqa(const Job& job) {
                    {"by_answer_type", GroupsObject(metrics.by_answer_type)},
                    {"by_question_type", GroupsObject(metrics.by_question_type)}};
     AddInterval(object["ci95"] = Json::object(), "accuracy", metrics.accuracy_interval);
+    if (!confidence.empty()) object["confidence"] = confidence;
     object["seconds"] = Rounded(metrics.seconds);
     job.console.Json(object);
     return metrics.failed;

@@ -31,9 +31,9 @@ GenerateSettings SettingsOf(const GenerateArguments& g, const Chat& chat) {
   return settings;
 }
 
-Model LoadWriter(const Arguments& arguments, const char* wanted, const char* hint) {
+Model LoadWriter(const Arguments& arguments, const char* wanted, const char* hint, const char* otherwise) {
   UseThreads(arguments);
-  Model model = LoadModel(arguments);
+  Model model = LoadModel(arguments, otherwise);
   if (!Can(model, "generate")) {
     throw Error(ErrorCode::kUnimplemented, "the model " + Printable(model.info().name) +
                                                " writes no text, so it cannot " + wanted + "; hint: " + hint);
@@ -47,8 +47,8 @@ Chat ChatWith(const Model& model, const Arguments& arguments) {
                       .max_memory_bytes = arguments.generate.max_ram});
 }
 
-Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint) {
-  return ChatWith(LoadWriter(arguments, wanted, hint), arguments);
+Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint, const char* otherwise) {
+  return ChatWith(LoadWriter(arguments, wanted, hint, otherwise), arguments);
 }
 
 std::string PlanText(const RequestPlan& plan) {
@@ -103,7 +103,7 @@ void PrintReply(const Chat& chat, std::vector<Message>& messages, const Generate
 // A line is a message; /image FILE shows a picture with the next one, /reset forgets the conversation, /quit or Ctrl-D
 // leaves.
 Exit ChatCommand(const Arguments& arguments, Console& console) {
-  const Chat chat = OpenChat(arguments, "chat");
+  const Chat chat = OpenChat(arguments, "chat", kAnyThatDoes, nullptr);
   const GenerateSettings settings = SettingsOf(arguments.generate, chat);
   const bool is_terminal = ::isatty(STDIN_FILENO) != 0;
   std::vector<Message> messages;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli.h"
+#include "commands/common.h"
 #include "fovea/chat.h"
 
 namespace fovea::cli {
@@ -12,15 +13,16 @@ namespace fovea::cli {
 // What the command line says, and for the rest what the model of `chat` asks for.
 GenerateSettings SettingsOf(const GenerateArguments& generate, const Chat& chat);
 
-// The model that was asked for. Throws as OpenChat.
-Model LoadWriter(const Arguments& arguments, const char* wanted,
-                 const char* hint = "--model with one that does (fovea models)");
-Chat ChatWith(const Model& model, const Arguments& arguments);
+inline constexpr const char* kAnyThatDoes = "--model with one that does (fovea models)";
 
-// A conversation with the model that was asked for. Throws kUnimplemented when it writes no text, so that it cannot
+// The model that was asked for, else `otherwise`. Throws kUnimplemented when it writes no text, so that it cannot
 // `wanted` ("caption pictures"); `hint` says what to do then.
-Chat OpenChat(const Arguments& arguments, const char* wanted,
-              const char* hint = "--model with one that does (fovea models)");
+Model LoadWriter(const Arguments& arguments, const char* wanted, const char* hint = kAnyThatDoes,
+                 const char* otherwise = kModelThatTells);
+Chat ChatWith(const Model& model, const Arguments& arguments);
+// A conversation with it.
+Chat OpenChat(const Arguments& arguments, const char* wanted, const char* hint = kAnyThatDoes,
+              const char* otherwise = kModelThatTells);
 
 // A request's cost: for people, and as {"tokens","memory_bytes","seconds"}.
 std::string PlanText(const RequestPlan& plan);

@@ -11,7 +11,7 @@
 namespace fovea::train {
 
 // What a decoder learns to write about one of a batch's pictures, after a prompt, which may be empty.
-struct PictureText {
+struct LearntText {
   int64_t picture;  // row of the batch
   std::string prompt, target;
 };
@@ -28,7 +28,7 @@ struct Batch {
   // pictures, [B,P,Q,C]; and one or more captions of each picture, [B] a set.
   Tensor grids;
   std::vector<std::vector<std::string>> caption_sets;
-  std::vector<PictureText> texts;  // for decoders, in place of caption_sets
+  std::vector<LearntText> texts;  // for decoders, in place of caption_sets
 };
 
 // Where in the data a run is: epoch, and samples of it that were taken.
