@@ -1,6 +1,6 @@
 // `fovea eval`: one object a task, failures told and counted, wrong usage refused.
 #include "cli_run.h"
-#include "eval/shard_testing.h"
+#include "testing/shard.h"
 
 namespace fovea::e2e {
 namespace {
@@ -9,12 +9,12 @@ class CliEval : public ::testing::Test {
  protected:
   CliEval() {
     const auto picture = [](const std::string& name) { return base::ReadTextFile(Sample(name)); };
-    eval::WriteShard(shard_, {{"0.jpg", picture("cat.jpg")},
-                              {"0.json", R"({"captions": ["a cat", "cat"], "labels": {"name": "cat"}})"},
-                              {"1.jpg", picture("coffee.jpg")},
-                              {"1.json", R"({"captions": ["coffee"], "labels": {"name": "coffee"}})"},
-                              {"2.jpg", "no picture"},
-                              {"2.json", R"({"captions": ["nothing"], "labels": {"name": "cat"}})"}});
+    testing::WriteShard(shard_, {{"0.jpg", picture("cat.jpg")},
+                                 {"0.json", R"({"captions": ["a cat", "cat"], "labels": {"name": "cat"}})"},
+                                 {"1.jpg", picture("coffee.jpg")},
+                                 {"1.json", R"({"captions": ["coffee"], "labels": {"name": "coffee"}})"},
+                                 {"2.jpg", "no picture"},
+                                 {"2.json", R"({"captions": ["nothing"], "labels": {"name": "cat"}})"}});
   }
   nlohmann::json Eval(std::vector<std::string> arguments, int exit) {
     arguments.insert(arguments.begin(), "eval");
@@ -55,9 +55,9 @@ TEST_F(CliEval, ClassesAreTheValuesInTheShards) {
 TEST_F(CliEval, CaptionsAndAnswersComeFromAFile) {
   const std::string captions = folder_.File("captions.jsonl"), answers = folder_.File("answers.jsonl"),
                     shard = folder_.File("text.tar");
-  eval::WriteShard(shard,
-                   {{"0.json", R"({"captions": ["a cat"], "qa": [{"question": "is it red?", "answers": ["no"]}]})"},
-                    {"1.json", R"({"captions": ["two cups"], "qa": [{"question": "how many?", "answers": ["2"]}]})"}});
+  testing::WriteShard(
+      shard, {{"0.json", R"({"captions": ["a cat"], "qa": [{"question": "is it red?", "answers": ["no"]}]})"},
+              {"1.json", R"({"captions": ["two cups"], "qa": [{"question": "how many?", "answers": ["2"]}]})"}});
   base::WriteTextFileAtomically(captions,
                                 "{\"key\": \"0\", \"caption\": \"A cat.\"}\n{\"key\": \"1\", \"caption\": \"x\"}\n");
   base::WriteTextFileAtomically(answers, "{\"key\": \"1\", \"question\": \"how many?\", \"answer\": \"Two\"}\n");
