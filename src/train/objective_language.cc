@@ -64,7 +64,8 @@ class Language final : public Objective {
 
   double Validate(Loader& loader, nlohmann::ordered_json& metrics) override {
     double loss = 0;
-    int64_t tokens = 0, texts = 0;
+    int64_t tokens = 0, texts = 0, rewarded = 0;
+    double rewards = 0;
     Batch batch;
     while (loader.Next(kValidationBatch, batch)) {
       const auto rows = static_cast<int64_t>(batch.keys.size());
@@ -72,6 +73,10 @@ class Language final : public Objective {
       loss += Loss(inputs, batch.pixels, 0.0f).item() * static_cast<double>(inputs.learnt);
       tokens += inputs.learnt;
       texts += rows;
+      for (const double reward : reward_ ? Rewards(batch) : std::vector<double>()) {
+        rewards += reward;
+        ++rewarded;
+      }
     }
     Require(tokens > 0, "[train] there is no validation text");
     const double mean = loss / static_cast<double>(tokens);
@@ -79,10 +84,13 @@ class Language final : public Objective {
     metrics["tokens"] = tokens;
     metrics["loss"] = mean;
     metrics["perplexity"] = std::exp(mean);
-    return std::exp(-mean);
+    if (!reward_) return std::exp(-mean);
+    Require(rewarded > 0, "[train] no validation picture has as many captions as loss.self_critical.least_captions");
+    metrics["reward"] = rewards / static_cast<double>(rewarded);
+    return rewards / static_cast<double>(rewarded);
   }
 
-  std::string metric() const override { return "token_probability"; }
+  std::string metric() const override { return reward_ ? "reward" : "token_probability"; }
   bool NeedsPixels() const override { return sees_pictures_; }
 
   void CacheFeatures(const TowerCache::Options& /*options*/, Trainable& /*trainable*/) override {
@@ -219,6 +227,21 @@ class Language final : public Objective {
       });
     }
     return -std::accumulate(rewards.begin(), rewards.end(), 0.0) / static_cast<double>(rewards.size());
+  }
+
+  // Of the likeliest texts, token by token, about the pictures of a validation batch that have captions enough.
+  std::vector<double> Rewards(const Batch& batch) const {
+    const std::vector<SampledText> all =
+        SampleTexts(*network_.model, network_.model->EmbedImages(batch.pixels),
+                    {.samples = 1, .max_tokens = recipe_.self_critical.max_tokens, .temperature = 0});
+    std::vector<SampledText> texts;
+    std::vector<std::vector<std::string>> captions;
+    for (size_t b = 0; b < all.size(); ++b) {
+      if (static_cast<int64_t>(batch.all_captions[b].size()) < recipe_.self_critical.least_captions) continue;
+      texts.push_back(all[b]);
+      captions.push_back(batch.all_captions[b]);
+    }
+    return texts.empty() ? std::vector<double>() : (*reward_)(texts, texts_.tokenizer(), captions);
   }
 
   int64_t Limit() const {

@@ -121,27 +121,10 @@ void ReadGrids(const base::Config& data, const std::filesystem::path& folder, Re
 void ReadData(const base::Config& recipe, const std::filesystem::path& folder, Recipe& r) {
   const base::Config data = recipe.Object("data");
   CheckKeys(data, "data.",
-            {"train",
-             "validation",
-             "validation_share",
-             "label",
-             "classes",
-             "top_classes",
-             "image_size",
-             "shuffle_buffer",
-             "threads",
-             "augment",
-             "cache_features",
-             "cache_grids",
-             "weak_labels",
-             "captions_per_picture",
-             "questions",
-             "end_marks",
-             "prompt",
-             "prompt_field",
-             "target_field",
-             "max_tokens",
-             "label_templates"});
+            {"train",        "validation",           "validation_share", "label",     "classes",        "top_classes",
+             "image_size",   "shuffle_buffer",       "threads",          "augment",   "cache_features", "cache_grids",
+             "weak_labels",  "captions_per_picture", "questions",        "end_marks", "prompt",         "prompt_field",
+             "target_field", "max_tokens",           "label_templates"});
   r.train_paths = data.Require<Words>("train");
   r.validation_paths = data.Get<Words>("validation", {});
   for (Words* paths : {&r.train_paths, &r.validation_paths}) {

@@ -35,7 +35,9 @@ CiderD FrequenciesOf(std::span<const std::vector<std::string>> corpus) {
 
 // One of V tokens, with probability softmax(logits / temperature).
 int64_t Draw(std::span<const float> logits, double temperature, double uniform) {
-  const double highest = *std::ranges::max_element(logits);
+  const auto best = std::ranges::max_element(logits);
+  if (temperature == 0) return best - logits.begin();
+  const double highest = *best;
   std::vector<double> sums(logits.size());
   double sum = 0;
   for (size_t v = 0; v < logits.size(); ++v) sums[v] = sum += std::exp((logits[v] - highest) / temperature);

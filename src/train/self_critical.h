@@ -28,7 +28,7 @@ struct SampledText {
 struct SamplingLimits {
   int64_t samples = 5;  // K
   int64_t max_tokens = 24;
-  double temperature = 1;
+  double temperature = 1;  // 0: always the likeliest token
   uint64_t seed = 0;
 };
 

@@ -405,7 +405,7 @@ class Run {
       options.filter.needs_caption = recipe_.task != Task::kClassify && recipe_.task != Task::kDistill;
       options.shuffle_buffer = 0;
       options.is_endless = false;
-      options.takes_all_captions = recipe_.task == Task::kContrastive;
+      options.takes_all_captions = recipe_.task == Task::kContrastive || recipe_.self_critical.samples > 0;
       options.needs_pixels = recipe_.task != Task::kLanguage;
       if (recipe_.validation_paths.empty()) {
         options.filter.takes_validation = true;
