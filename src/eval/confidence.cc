@@ -3,8 +3,8 @@
 
 #include "base/error.h"
 #include "fovea/eval_text.h"
-#include "runtime/calibration.h"
 #include "runtime/answer_calibration.h"
+#include "runtime/calibration.h"
 
 namespace fovea {
 namespace {

@@ -37,7 +37,7 @@ Captioner CaptionerOf(const Job& job, Confidences& confidences) {
 Answerer AnswererOf(const Job& job, Confidences& confidences) {
   const Chat chat = OpenChat(job.arguments, "answer questions", kHint);
   return [&, chat, settings = SettingsOf(job.arguments.generate, chat)](const Image& image,
-                                                                  std::span<const std::string> questions) {
+                                                                        std::span<const std::string> questions) {
     std::vector<std::string> answers;
     for (const std::string& question : questions) {
       const Message message{.text = question, .images = {image}};
