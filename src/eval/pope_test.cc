@@ -5,9 +5,9 @@
 
 #include "base/file.h"
 #include "base/strings.h"
-#include "eval/shard_testing.h"
 #include "fovea/error.h"
 #include "fovea/eval_pope.h"
+#include "testing/shard.h"
 #include "testing/testing.h"
 
 namespace fovea {
@@ -29,7 +29,7 @@ std::string Shard(const testing::TemporaryFolder& folder) {
     files.emplace_back(key + ".jpg", picture);
     files.emplace_back(key + ".json", json);
   }
-  eval::WriteShard(path, files);
+  testing::WriteShard(path, files);
   return path;
 }
 
@@ -67,7 +67,7 @@ TEST(Pope, AsksAboutWhatIsThereAndWhatIsNot) {
 TEST(Pope, SaysWhenThereIsNothingToAsk) {
   const testing::TemporaryFolder folder;
   const std::string path = folder.File("empty.tar");
-  eval::WriteShard(path, {{"a.json", "{}"}});
+  testing::WriteShard(path, {{"a.json", "{}"}});
   EXPECT_THROW(EvaluatePope([](const Image&, std::span<const std::string>) { return std::vector<double>(); }, {path}),
                Error);
 }
