@@ -92,16 +92,13 @@ def load(encoder: str):
 
 def export(encoder: str) -> dict:
     import torch
-    from safetensors.torch import save_file
 
     folder = CACHE / encoder
     if not (folder / "model.safetensors").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        model = build(encoder).eval()
-        config = json.loads(model.config.to_json_string(use_diff=False)) | {"architectures": [type(model).__name__]}
-        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "partial")
-        (folder / "partial").rename(folder / "model.safetensors")
+        build(encoder).eval().save_pretrained(folder / "writing")  # under the names of files, which are not always those in memory
+        for name in ("config.json", "model.safetensors"):
+            (folder / "writing" / name).rename(folder / name)
     files = []
     for tower in towers_of(encoder):
         for batch in (1, 8):

@@ -87,7 +87,7 @@ class Model {
   virtual bool CanEncodeImages() const { return false; }
   virtual int64_t FeatureSize() const { return 0; }  // D of ImageOutputs::features; for a text model of TextOutputs'
   virtual ImageOutputs EncodeImages(const Tensor& pixels) const;  // pixels [B,Y,X,C]
-  virtual bool CanClassify() const { return false; }  // whether ImageOutputs has logits
+  virtual bool CanClassify() const { return false; }              // whether ImageOutputs has logits
 
   // A picture tower that can be entered in the middle: its first `blocks` blocks, 1 to TrunkBlocks(), and the rest,
   // which takes grids of any size. Training keeps what a frozen beginning gives. 0: it cannot.
