@@ -16,16 +16,6 @@
 namespace fovea::models {
 namespace {
 
-constexpr nn::DecoderBlockNames kNames = {.q = "self_attn.q_proj",
-                                          .k = "self_attn.k_proj",
-                                          .v = "self_attn.v_proj",
-                                          .out = "self_attn.o_proj",
-                                          .norm1 = "input_layernorm",
-                                          .gate = "mlp.gate_proj",
-                                          .up = "mlp.up_proj",
-                                          .down = "mlp.down_proj",
-                                          .norm2 = "post_attention_layernorm"};
-
 // ---- config: the keys of config.json, defaults as in transformers
 nn::CausalLmOptions Options(const base::Config& c) {
   nn::CausalLmConfig config{.vocab_size = 256000,
@@ -42,7 +32,8 @@ nn::CausalLmOptions Options(const base::Config& c) {
   // The first configurations said gelu and meant its approximation.
   if (config.hidden_act == "gelu") config.hidden_act = "gelu_pytorch_tanh";
   if (c.Has("hidden_activation")) c.Read("hidden_activation", config.hidden_act);
-  nn::CausalLmOptions o = config.Options("gemma", kNames, nn::ReadRope(c, "gemma", {.head_dim = config.head_dim}));
+  nn::CausalLmOptions o =
+      config.Options("gemma", nn::kLlamaBlockNames, nn::ReadRope(c, "gemma", {.head_dim = config.head_dim}));
   o.block.norm.kind = nn::NormKind::kRmsPlusOne;
   c.Read("attention_bias", o.block.has_qkv_bias);
   o.block.has_out_bias = o.block.has_qkv_bias;
@@ -56,9 +47,6 @@ nn::CausalLmOptions Options(const base::Config& c) {
   return o;
 }
 
-// Buffers, and the head's copy of the words in checkpoints that tie them.
-constexpr std::string_view kUnused[] = {"*.rotary_emb.inv_freq", "lm_head.weight"};
-
 }  // namespace
 
 const Entry& gemma_entry() {
@@ -71,7 +59,7 @@ const Entry& gemma_entry() {
                .tasks = "text generation"},
       .create = [](const base::Config& config) { return MakeModel(nn::CausalLm(Options(config))); },
       .input_spec = nullptr,
-      .unused = kUnused};
+      .unused = nn::kCausalLmUnused};
   return entry;
 }
 
